@@ -1,0 +1,148 @@
+"""Rounds, statistics and rows: how a question is measured so that its ratio means something.
+
+We and the peers take turns, round by round, so all see the same machine. Each round gives a statistic of its own and
+the median over the rounds counts: one round beside somebody's compiler does not become the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from math import ceil
+from statistics import fmean, median
+
+from benchmarks.peers import Program
+
+__all__ = ["Beside", "Effort", "Figure", "Question", "Row", "Sampler", "mean", "measure", "p50", "p99"]
+
+Sampler = Callable[[int], Awaitable[list[float]]]
+"""One round: so many figures wanted; seconds or bytes come back, at least one."""
+
+
+def percentile(figures: Sequence[float], share: float) -> float:
+    """Nearest rank: a figure that was measured, never one between two."""
+    ordered = sorted(figures)
+    return ordered[ceil(len(ordered) * share) - 1]
+
+
+def p50(figures: Sequence[float]) -> float:
+    """The middle one."""
+    return percentile(figures, 0.50)
+
+
+def p99(figures: Sequence[float]) -> float:
+    """What one in a hundred exceeds; of fewer than a hundred figures, the largest."""
+    return percentile(figures, 0.99)
+
+
+def mean(figures: Sequence[float]) -> float:
+    """For memory, where the sum is what matters."""
+    return fmean(figures)
+
+
+_SCALES = {"ms": 1e3, "µs": 1e6, "MB": 1e-6}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a question asks for.
+
+    Args:
+        unit: `ms` or `µs` of seconds measured, `MB` (10^6) of bytes.
+    """
+
+    name: str
+    unit: str
+    statistic: Callable[[Sequence[float]], float]
+
+    def of(self, rounds: Sequence[Sequence[float]]) -> float:
+        """The median over the rounds, in our unit."""
+        return median(self.statistic(figures) for figures in rounds) * _SCALES[self.unit]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A peer's part in a question: `count` samples a round."""
+
+    program: Program
+    count: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one file asks.
+
+    Args:
+        count: Our own samples in a round.
+        ours: Opens Jackfield's side: a platform with what the question needs installed.
+    """
+
+    name: str
+    figures: tuple[Figure, ...]
+    count: int
+    ours: Callable[[], AbstractAsyncContextManager[Sampler]]
+    peers: tuple[Beside, ...]
+    rounds: int = 5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How thoroughly: a quick run proves that everything works, not what it costs."""
+
+    quick: bool = False
+
+    def rounds(self, wanted: int) -> int:
+        """Rounds to run."""
+        return min(2, wanted) if self.quick else wanted
+
+    def count(self, wanted: int) -> int:
+        """Samples to take in a round."""
+        return max(1, wanted // 10) if self.quick else wanted
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `ratio` is ours by theirs: below 1, we are smaller."""
+
+    name: str
+    value: float | None
+    unit: str
+    peer: str
+    peer_value: float | None
+    ratio: float | None
+
+
+async def measure(question: Question, *, effort: Effort, without: frozenset[str], with_ours: bool) -> list[Row]:
+    """Run one question's rounds, ours and the peers' by turns."""
+    async with AsyncExitStack() as stack:
+        sides: list[tuple[str, Sampler, int]] = []
+        if with_ours:
+            sides.append((_OURS, await stack.enter_async_context(question.ours()), question.count))
+        for beside in question.peers:
+            if beside.program.peer not in without:
+                running = await stack.enter_async_context(beside.program.running())
+                sides.append((beside.program.label, running.sample, beside.count))
+        figures: dict[str, list[list[float]]] = {label: [] for label, _, _ in sides}
+        # A round to warm up, which does not count: caches, lazily imported modules, Node's compiler.
+        for _, sample, count in sides:
+            await sample(max(1, effort.count(count) // 4))
+        for _ in range(effort.rounds(question.rounds)):
+            for label, sample, count in sides:
+                figures[label].append(await sample(effort.count(count)))
+    return [_row(figure, beside.program.label, figures) for figure in question.figures for beside in question.peers]
+
+
+_OURS = "jackfield"
+
+
+def _row(figure: Figure, peer: str, rounds: dict[str, list[list[float]]]) -> Row:
+    value = figure.of(rounds[_OURS]) if _OURS in rounds else None
+    peer_value = figure.of(rounds[peer]) if peer in rounds else None
+    ratio = None if value is None or peer_value is None else value / peer_value
+    return Row(figure.name, _short(value), figure.unit, peer, _short(peer_value), _short(ratio))
+
+
+def _short(value: float | None) -> float | None:
+    """Four digits: more would be noise."""
+    return None if value is None else float(f"{value:.4g}")

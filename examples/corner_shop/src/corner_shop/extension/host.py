@@ -1,0 +1,99 @@
+"""The platform inside this application: its database, its hook points, its widgets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from jackfield import Platform, Settings
+from jackfield.errors import JackfieldError
+from jackfield_sdk.wire import Caller
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from corner_shop.extension.surface import surface
+from corner_shop.shop.models import Base
+
+__all__ = ["Extension", "Shown"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one plugin shows in a slot.
+
+    Attributes:
+        tree: A `ui/v1` node; None when the plugin failed.
+        error: Why it failed; for the log and for managers.
+    """
+
+    plugin: str
+    title: str
+    tree: Any
+    error: str
+
+
+class Extension:
+    """A started platform with this application's surface.
+
+    Args:
+        data_dir: Holds the database file that both share, and everything else that must survive a restart.
+    """
+
+    def __init__(self, data_dir: Path, *, public_url: str) -> None:
+        self.platform = Platform(Settings(data_dir=data_dir, public_url=public_url), surface())
+
+    async def __aenter__(self) -> Self:
+        await self.platform.__aenter__()
+        async with self.write() as session:
+            connection = await session.connection()
+            await connection.run_sync(Base.metadata.create_all)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.platform.__aexit__(kind, error, trace)
+
+    @property
+    def asgi(self) -> Any:
+        """The platform's own HTTP API."""
+        return self.platform.asgi
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session that only reads."""
+        return self.platform.database.read(None)
+
+    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A short transaction, committed at the end of the block."""
+        return self.platform.database.write(None)
+
+    def tenant(self, tenant_id: str) -> Any:
+        """Hook points and events of one organisation: `filter` and `emit`."""
+        return self.platform.tenant(tenant_id)
+
+    async def widgets(self, tenant_id: str, slot: str, context: dict[str, Any], caller: Caller) -> list[Shown]:
+        """What plugins show in a slot. A page is more than its plugins: whatever fails here, it goes on without them."""
+        try:
+            results = await self.platform.tenant(tenant_id).widgets(slot, context, caller=caller)
+        except JackfieldError as error:
+            _log.warning("slot %s of %s stays empty: %s", slot, tenant_id, error)
+            return []
+        return [
+            Shown(plugin=result.plugin, title=result.title, tree=result.tree, error=str(result.error or ""))
+            for result in results
+        ]
+
+    async def deliveries_done(self, within_s: float) -> bool:
+        """Wait until plugins have received every event that is due; False when they need longer."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.platform.drain_events()
+        except TimeoutError:
+            return False
+        return True

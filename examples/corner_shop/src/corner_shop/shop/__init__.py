@@ -1,0 +1,1 @@
+"""What the application is about, plugins or not: people, products, sales, bookings."""

@@ -1,0 +1,1 @@
+"""Pages, rendered on the server. They work without JavaScript; `static/shop.js` only saves page loads."""

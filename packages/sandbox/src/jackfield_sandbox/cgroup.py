@@ -1,0 +1,162 @@
+"""Memory cgroups, version 1 or 2, one per isolate, from a small stock of ready ones.
+
+The group is the last word on memory: what the kernel charges a process beyond its own pages (page cache, socket buffers) counts
+too, and at the limit the kernel kills inside the group and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Cgroup", "CgroupError", "CgroupParent", "open_cgroups"]
+
+_ROOT = Path("/sys/fs/cgroup")
+
+
+class CgroupError(OSError):
+    """Memory groups cannot be made here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """One group; `procs` is the open file that a process writes itself into."""
+
+    path: Path
+    procs: int
+    version: int
+
+    def oom_kills(self) -> int:
+        """How often the kernel has killed in this group."""
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        for line in (self.path / name).read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+        return 0
+
+
+class CgroupParent:
+    """The folder that this process's groups live in.
+
+    Args:
+        path: Made here, removed by `close`.
+    """
+
+    def __init__(self, path: Path, version: int) -> None:
+        self._path = path
+        self._version = version
+        self._number = 0
+
+    def take(self, memory_bytes: int) -> Cgroup:
+        """A new group with this limit."""
+        self._number += 1
+        path = self._path / str(self._number)
+        try:
+            path.mkdir()
+            if self._version == 2:
+                (path / "memory.max").write_text(str(memory_bytes))
+                with contextlib.suppress(FileNotFoundError):  # no swap accounting in this kernel
+                    (path / "memory.swap.max").write_text("0")
+            else:
+                (path / "memory.limit_in_bytes").write_text(str(memory_bytes))
+            procs = os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CgroupError(error.errno, f"cannot make a memory group: {error.strerror}") from error
+        return Cgroup(path, procs, self._version)
+
+    def resize(self, group: Cgroup, memory_bytes: int) -> None:
+        """Change the limit of a group that is not in use."""
+        name = "memory.max" if self._version == 2 else "memory.limit_in_bytes"
+        (group.path / name).write_text(str(memory_bytes))
+
+    def give_back(self, group: Cgroup) -> bool:
+        """Remove a group; False while a process is still in it."""
+        try:
+            group.path.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        os.close(group.procs)
+        return True
+
+    def close(self) -> None:
+        """Remove the folder and what is empty in it."""
+        _remove(self._path)
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir():
+        return
+    for child in path.iterdir():
+        if child.is_dir():
+            with contextlib.suppress(OSError):
+                child.rmdir()
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+@contextlib.contextmanager
+def open_cgroups() -> Iterator[CgroupParent]:
+    """A parent for the length of a block."""
+    parent = new_parent()
+    try:
+        yield parent
+    finally:
+        parent.close()
+
+
+def new_parent() -> CgroupParent:
+    """Find where this process may make memory groups.
+
+    Raises:
+        CgroupError: Nowhere; the hint says what is missing.
+    """
+    memory = _ROOT / "memory"
+    if (memory / "memory.limit_in_bytes").exists() or (memory / "cgroup.procs").exists():
+        base, version = memory / "jackfield", 1
+    elif "memory" in _controllers(_ROOT):
+        base, version = _ROOT / "jackfield", 2
+    else:
+        raise CgroupError("no memory controller is mounted under /sys/fs/cgroup")
+    try:
+        base.mkdir(exist_ok=True)
+        if version == 2:
+            _delegate(_ROOT)
+            _delegate(base)
+        _sweep(base)
+        path = base / str(os.getpid())
+        suffix = 0
+        while path.exists():
+            suffix += 1
+            path = base / f"{os.getpid()}-{suffix}"
+        path.mkdir()
+        if version == 2:
+            _delegate(path)
+    except OSError as error:
+        raise CgroupError(error.errno, f"cannot make memory groups under {base}: {error.strerror}") from error
+    return CgroupParent(path, version)
+
+
+def _controllers(path: Path) -> list[str]:
+    try:
+        return (path / "cgroup.controllers").read_text().split()
+    except OSError:
+        return []
+
+
+def _delegate(path: Path) -> None:
+    if "memory" not in (path / "cgroup.subtree_control").read_text().split():
+        (path / "cgroup.subtree_control").write_text("+memory")
+
+
+def _sweep(base: Path) -> None:
+    """Remove the folders of processes that are gone."""
+    for child in base.iterdir():
+        pid = child.name.partition("-")[0]
+        if child.is_dir() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _remove(child)

@@ -1,0 +1,82 @@
+"""Starting a zygote: which layers a level has, a clean environment, the control socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jackfield_sdk
+import msgspec
+
+import jackfield_sandbox
+from jackfield_sandbox import stdlib
+from jackfield_sandbox.layers import Layer, Level, layers_of
+from jackfield_sandbox.zygote import Boot
+
+__all__ = ["best_level", "default_cache", "optional_layers", "start_zygote"]
+
+# `ssl` is made to fail before anything imports asyncio, which would pull OpenSSL's record layer in: there are no sockets.
+_PROGRAM = (
+    "import sys; sys.modules['ssl'] = None; sys.path[:0] = {paths!r}; "
+    "from jackfield_sandbox.zygote import main; main()"
+)
+
+
+def best_level() -> Level:
+    """What this process may have: `strict` for root, `unprivileged` else; `none` only when the environment says so."""
+    if os.environ.get("JACKFIELD_ISOLATION") == "none":
+        return "none"
+    return "strict" if os.geteuid() == 0 else "unprivileged"
+
+
+def optional_layers(level: Level) -> Layer:
+    """Layers of the zygote that a level takes where the machine allows them."""
+    return Layer.NAMESPACES | Layer.EMPTY_ROOT if level == "unprivileged" else Layer(0)
+
+
+def default_cache() -> Path:
+    """Where the standard library's image is kept when nobody says: the user's own cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jackfield"
+
+
+def start_zygote(
+    level: Level, *, cache: Path | None = None, without: Layer = Layer(0)
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Exec a zygote; it says `Started` or `Failed` on the socket when it is ready.
+
+    Call it on a thread that lives as long as the zygote shall: the kernel ends the zygote with that thread.
+
+    Args:
+        without: Layers left off, for the doctor's proof that each one is needed.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    boot = Boot(
+        control=theirs.fileno(),
+        layers=(layers_of(level) & ~without).value,
+        optional_layers=(optional_layers(level) & ~without).value,
+        stdlib_image=str(stdlib.cached_image(cache or default_cache())),
+    )
+    paths = [str(Path(module.__file__ or "").parent.parent) for module in (msgspec, jackfield_sdk, jackfield_sandbox)]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM.format(paths=paths), msgspec.json.encode(boot).decode()]
+    try:
+        process = subprocess.Popen(
+            command,
+            # Nothing of the server's environment; one malloc arena, so that threads do not reserve 64 MB each.
+            env={"MALLOC_ARENA_MAX": "1", "LANG": "C.UTF-8", "PYTHONUTF8": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if os.environ.get("JACKFIELD_DEBUG_ZYGOTE") else subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            cwd="/",
+            close_fds=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours

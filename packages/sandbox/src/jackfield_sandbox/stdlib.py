@@ -1,0 +1,140 @@
+"""The standard library inside an isolate: preloaded where it matters, served from an image otherwise.
+
+Extension modules cannot be loaded after lock-down (mapping executable memory is refused), so the zygote loads them all. Pure
+modules that most plugins use are preloaded too, where their pages are shared; the rest comes from the image on demand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import marshal
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from jackfield_sandbox.image import MAGIC, _Module, module_name, pack
+
+__all__ = ["cached_image", "preload"]
+
+# Each loaded library costs every fork about five mappings, so what has a substitute is left out: `_md5`, `_sha1`, `_sha256`, `_sha3`
+# and `_sha512` (OpenSSL has them), the CJK codecs, the profiler, `_posixsubprocess`.
+_EXTENSIONS = (
+    "_asyncio _bisect _blake2 _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lzma _opcode "
+    "_pickle _queue _random _socket _statistics _struct _uuid _zoneinfo array binascii cmath fcntl math mmap pyexpat resource "
+    "select unicodedata zlib"
+).split()
+
+_MODULES = (
+    "abc argparse ast asyncio base64 bisect calendar cmath collections collections.abc colorsys concurrent.futures "
+    "concurrent.futures.thread contextlib contextvars copy csv dataclasses datetime decimal difflib email.message "
+    "email.utils enum fractions functools gc gettext hashlib heapq hmac html html.parser http io inspect itertools json "
+    "linecache locale logging math numbers operator pathlib pickle platform pprint queue random re secrets shlex "
+    "statistics string stringprep struct tempfile textwrap threading time timeit tokenize traceback types typing "
+    "unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib zoneinfo encodings.idna encodings.latin_1 "
+    "encodings.ascii encodings.utf_16 encodings.cp1252 importlib.resources importlib.metadata"
+).split()
+
+_LEFT_OUT = {
+    "test", "idlelib", "tkinter", "turtledemo", "turtle", "lib2to3", "ensurepip", "venv", "pydoc_data", "distutils", "curses",
+    "dbm", "sqlite3", "ctypes", "multiprocessing", "unittest", "antigravity", "this", "site-packages", "__phello__",
+}  # fmt: skip
+
+
+def preload() -> None:
+    """Import everything isolates share; called once in the zygote, before the fork."""
+    for name in (*_EXTENSIONS, *_MODULES):
+        with contextlib.suppress(ImportError):  # not every build has every extension
+            importlib.import_module(name)
+    # Blocked by the launcher only so that asyncio does without.
+    sys.modules.pop("ssl", None)
+
+
+def cached_image(folder: Path) -> Path:
+    """Path of the standard library's image, made when it is not there yet.
+
+    Args:
+        folder: A directory that only the caller's user may write.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    key = hashlib.sha256(
+        b"\0".join((MAGIC, importlib.util.MAGIC_NUMBER, sys.version.encode(), str(root).encode(), _tzdata_version()))
+    ).hexdigest()[:16]
+    target = folder / f"stdlib-{key}.img"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".stdlib-")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_build(root))
+            os.fchmod(file.fileno(), 0o444)
+        Path(temporary).rename(target)
+    return target
+
+
+def _tzdata_version() -> bytes:
+    try:
+        import tzdata
+    except ImportError:
+        return b""
+    return tzdata.__version__.encode()
+
+
+def _build(root: Path) -> bytes:
+    blobs = bytearray()
+    modules: dict[str, _Module] = {}
+    resources: dict[str, tuple[int, int]] = {}
+    for path in _python_files(root):
+        inner = path.relative_to(root).as_posix()
+        name, is_package = module_name(inner)
+        code = _code_of(path, inner)
+        if code is not None:
+            modules[name] = _Module(len(blobs), len(code), is_package, f"stdlib/{inner}")
+            blobs += code
+    for inner, data in _time_zones():
+        if inner.endswith(".py"):
+            name, is_package = module_name(inner)
+            code = marshal.dumps(compile(data, inner, "exec", dont_inherit=True))
+            modules[name] = _Module(len(blobs), len(code), is_package, inner)
+            blobs += code
+        else:
+            resources[inner] = (len(blobs), len(data))
+            blobs += data
+    return pack(modules, resources, blobs)
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    for entry in sorted(root.iterdir()):
+        if entry.name in _LEFT_OUT or entry.stem in _LEFT_OUT:
+            continue
+        if entry.suffix == ".py":
+            yield entry
+        elif entry.is_dir() and (entry / "__init__.py").exists():
+            yield from sorted(p for p in entry.rglob("*.py") if "tests" not in p.parts and "test" not in p.parts)
+
+
+def _code_of(path: Path, inner: str) -> bytes | None:
+    cached = Path(importlib.util.cache_from_source(str(path)))
+    with contextlib.suppress(OSError):
+        data = cached.read_bytes()
+        if data[:4] == importlib.util.MAGIC_NUMBER and len(data) > 16:
+            return data[16:]
+    try:
+        return marshal.dumps(compile(path.read_bytes(), f"stdlib/{inner}", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError):  # a few files are examples of wrong code
+        return None
+
+
+def _time_zones() -> Iterator[tuple[str, bytes]]:
+    """Files of the `tzdata` package, when it is installed: `zoneinfo` reads them as resources."""
+    spec = importlib.util.find_spec("tzdata")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    root = Path(spec.submodule_search_locations[0])
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            yield f"tzdata/{path.relative_to(root).as_posix()}", path.read_bytes()

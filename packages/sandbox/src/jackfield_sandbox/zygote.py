@@ -1,0 +1,315 @@
+"""The zygote: a locked-away process of host-owned code that isolates are forked from.
+
+It is exec'd from a clean environment, single-threaded, has the standard library preloaded and frozen for the garbage collector, and
+never runs plugin code. It takes spawn requests on a packet socket, with the descriptors an isolate needs, and reports births
+and deaths. When its control socket closes it ends, and every isolate with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import mmap
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jackfield_sdk import wire
+from jackfield_sdk.guest import Channel, Guest
+
+from jackfield_sandbox import compiling, kernel, stdlib  # noqa: F401  # `compiling` is preloaded for the sealed compiler
+from jackfield_sandbox.image import Image, ImageError, install
+from jackfield_sandbox.layers import Layer, Limits, Sealer
+from jackfield_sandbox.rehearsal import fill_pools, rehearse
+
+__all__ = ["Boot", "Exited", "Failed", "FromZygote", "Spawn", "Spawned", "Started", "ToZygote", "decode_from_zygote", "main"]
+
+
+class Boot(msgspec.Struct, frozen=True):
+    """How a zygote starts; passed as JSON on its command line.
+
+    Attributes:
+        layers: Value of `Layer`.
+        optional_layers: Of those of the zygote itself, which may be missing (recorded in `Started`).
+    """
+
+    control: int
+    layers: int
+    optional_layers: int
+    stdlib_image: str
+
+
+class _Packet(msgspec.Struct, frozen=True, array_like=True):
+    """Base of the packets."""
+
+
+class Spawn(_Packet, tag="spawn"):
+    """node → zygote, with descriptors: channel, code image, and with `has_cgroup` the cgroup's `cgroup.procs`."""
+
+    id: int
+    uid: int
+    memory_bytes: int
+    descriptors: int
+    threads: int
+    has_cgroup: bool
+
+
+class Started(_Packet, tag="started"):
+    """zygote → node: ready. `layers` are those of the zygote itself that are on."""
+
+    layers: int
+    memory_bytes: int
+
+
+class Spawned(_Packet, tag="spawned"):
+    """zygote → node, with a pidfd."""
+
+    id: int
+
+
+class Exited(_Packet, tag="exited"):
+    """zygote → node: an isolate is gone. `status` as of wait(2)."""
+
+    id: int
+    status: int
+    peak_kb: int
+    cpu_us: int
+
+
+class Failed(_Packet, tag="failed"):
+    """zygote → node: it cannot start (`id` 0), or cannot fork."""
+
+    id: int
+    reason: str
+
+
+ToZygote = Spawn
+FromZygote = Started | Spawned | Exited | Failed
+
+_to_zygote = msgspec.msgpack.Decoder(Spawn)
+_from_zygote: msgspec.msgpack.Decoder[FromZygote] = msgspec.msgpack.Decoder(FromZygote)  # pyright: ignore[reportArgumentType]  # a union is a type for msgspec
+_STACK_BYTES = 2 * 1024 * 1024
+_MS = {"RDONLY": 1, "NOSUID": 2, "NODEV": 4, "NOEXEC": 8, "REMOUNT": 32, "REC": 16384, "PRIVATE": 1 << 18}
+
+
+def decode_from_zygote(data: bytes) -> FromZygote:
+    """Typed decoding on the node's side."""
+    return _from_zygote.decode(data)
+
+
+def main() -> None:
+    """Entry point of the exec'd process."""
+    boot = msgspec.json.decode(sys.argv[1], type=Boot)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=boot.control)
+    kernel.set_parent_death_signal(signal.SIGKILL)
+    try:
+        zygote = _Zygote(control, boot)
+        zygote.enter_namespaces()
+        zygote.prepare()
+    except BaseException as error:  # the node must learn the reason, whatever it is
+        control.send(msgspec.msgpack.encode(Failed(0, f"{type(error).__name__}: {error}")))
+        os._exit(1)
+    with contextlib.suppress(ConnectionError):  # the node is gone, and so are we
+        zygote.serve()
+    os._exit(0)
+
+
+class _Zygote:
+    def __init__(self, control: socket.socket, boot: Boot) -> None:
+        self._control = control
+        self._boot = boot
+        self._layers = Layer(boot.layers)
+        self._optional = Layer(boot.optional_layers)
+        self._sealer = Sealer(self._layers)
+        self._children: dict[int, int] = {}
+        self._base_bytes = 0
+        self._pid = os.getpid()
+        self._filling: list[bytes] = []
+
+    def enter_namespaces(self) -> None:
+        """New namespaces; the process that goes on is the first of its own process-id namespace."""
+        wanted = self._layers | self._optional
+        if Layer.NAMESPACES not in wanted:
+            return
+        flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID
+        uid, gid = os.getuid(), os.getgid()
+        try:
+            kernel.unshare(flags if uid == 0 else flags | kernel.CLONE_NEWUSER)
+        except OSError as error:
+            if Layer.NAMESPACES in self._layers:
+                raise OSError(error.errno, f"namespaces: {error.strerror}") from error
+            self._optional &= ~(Layer.NAMESPACES | Layer.EMPTY_ROOT)
+            return
+        if uid != 0:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        socket.sethostname("isolate")
+        child = os.fork()
+        if child:
+            # The outer half only waits: when it is killed, so is the inner half, and the kernel ends the whole namespace.
+            self._control.close()
+            kernel.set_name("jf-zygote-outer")
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os._exit(status if status >= 0 else 1)
+        kernel.set_parent_death_signal(signal.SIGKILL)
+        self._pid = os.getpid()
+
+    def prepare(self) -> None:
+        """Preload, give up what is not needed, freeze."""
+        # Memory maps before the root goes away: nothing is opened by path after that.
+        with Path(self._boot.stdlib_image).open("rb") as file:
+            stdlib_image = Image(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        stdlib.preload()
+        threading.stack_size(_STACK_BYTES)
+        self._base_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+        self._empty_root()
+        if os.getuid() != 0 and Layer.NAMESPACES in self._layers | self._optional:
+            kernel.drop_capabilities()
+        sys.path.clear()
+        sys.path_hooks.clear()
+        sys.path_importer_cache.clear()
+        sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "PathFinder"]
+        install(stdlib_image)
+        kernel.set_name("jf-zygote")
+        kernel.set_no_new_privileges()
+        gc.disable()
+        rehearse()
+        self._guest = Guest(is_strict=False)
+        self._guest.redirect_output()
+        gc.collect()
+        self._filling = fill_pools()
+        gc.freeze()
+
+    def _empty_root(self) -> None:
+        wanted = self._layers | self._optional
+        if Layer.EMPTY_ROOT not in wanted:
+            return
+        if Layer.NAMESPACES not in wanted:
+            raise OSError("an empty root directory needs a mount namespace")
+        kernel.mount("none", "/", None, _MS["REC"] | _MS["PRIVATE"])
+        point = next(path for path in ("/mnt", "/tmp", "/run", "/var") if Path(path).is_dir())  # noqa: S108  # a mount point in our own namespace
+        secure = _MS["NOSUID"] | _MS["NODEV"] | _MS["NOEXEC"]
+        kernel.mount("tmpfs", point, "tmpfs", secure, "size=4k,nr_inodes=2,mode=555")
+        os.chdir(point)
+        kernel.pivot_root(".", ".")
+        kernel.umount_detach(".")
+        os.chdir("/")
+        kernel.mount("none", "/", None, _MS["REMOUNT"] | _MS["RDONLY"] | secure)
+        if os.listdir("/"):
+            raise OSError("the new root directory is not empty")
+
+    def serve(self) -> None:
+        """Fork on request until the node closes the control socket."""
+        read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # The node decides when we end, also when a terminal signals the whole group.
+            signal.signal(number, signal.SIG_IGN)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(read_end, select.POLLIN)
+        on = (self._layers | self._optional) & (Layer.NAMESPACES | Layer.EMPTY_ROOT)
+        self._send(Started(on.value, self._base_bytes))
+        while True:
+            for descriptor, _events in poll.poll():
+                if descriptor == read_end:
+                    os.read(read_end, 4096)
+                    self._reap()
+                elif not self._receive():
+                    return
+
+    def _receive(self) -> bool:
+        data, descriptors, _flags, _address = socket.recv_fds(self._control, 4096, 8)
+        if not data:
+            return False
+        request = _to_zygote.decode(data)
+        try:
+            self._spawn(request, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _spawn(self, request: Spawn, descriptors: list[int]) -> None:
+        try:
+            pid = kernel.fork()
+        except OSError as error:
+            self._send(Failed(request.id, f"fork: {error}"))
+            return
+        if pid == 0:
+            try:
+                self._become_isolate(request, descriptors)
+            finally:
+                os._exit(2)
+        self._children[pid] = request.id
+        pidfd = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self._control, [msgspec.msgpack.encode(Spawned(request.id))], [pidfd])
+        finally:
+            os.close(pidfd)
+
+    def _become_isolate(self, request: Spawn, descriptors: list[int]) -> None:
+        """In the child: seal, then serve; never returns to the zygote's loop."""
+        random.seed()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        if request.has_cgroup:
+            os.write(descriptors[2], b"0")
+        elif Layer.CGROUP in self._layers:
+            raise OSError("no cgroup was given")
+        channel_fd, image_fd = self._sealer.close_descriptors(*descriptors[:2])
+        channel = Channel(channel_fd)
+        try:
+            size = os.fstat(image_fd).st_size
+            image = mmap.mmap(image_fd, size, access=mmap.ACCESS_READ) if size else None
+            os.close(image_fd)
+            limits = Limits(
+                address_space_bytes=self._base_bytes + size + request.memory_bytes,
+                descriptors=request.descriptors,
+                threads=request.threads,
+            )
+            uid = request.uid if Layer.OWN_UID in self._layers else None
+            self._sealer.seal(limits, uid, self._pid)
+        except BaseException as error:  # the node must learn which layer failed
+            channel.send(wire.Ready(wire.PROTOCOL_VERSION, wire.Failure("seal-failed", f"{type(error).__name__}: {error}")))
+            os._exit(3)
+        gc.enable()
+
+        def mount_image(message: wire.Load) -> None:
+            source = message.image or image
+            if source is not None:
+                try:
+                    install(Image(source))
+                except (ImageError, struct.error) as error:
+                    raise ImportError(f"the code image cannot be read: {error}") from error
+
+        self._guest.attach(channel, mount_image)
+        self._guest.serve()
+        os._exit(0)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._children.pop(pid, None)
+            if number is not None:
+                cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
+                self._send(Exited(number, status, usage.ru_maxrss, cpu_us))
+
+    def _send(self, packet: Any) -> None:
+        self._control.send(msgspec.msgpack.encode(packet))

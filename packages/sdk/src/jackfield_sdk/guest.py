@@ -1,0 +1,442 @@
+"""The loop that runs inside the isolate: read a message, run the handler, answer.
+
+It trusts the node and nothing else, and protects nobody: whatever plugin code does to this process, the kernel and the
+broker outside hold. Its only duty is to be quick and to tell honest plugins what went wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import io
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from jackfield_sdk import wire
+from jackfield_sdk.context import Context, Response
+from jackfield_sdk.errors import (
+    CapabilityError,
+    ManifestError,
+    PermissionDeniedError,
+    PluginError,
+    RetryLaterError,
+    UserError,
+    VetoError,
+    WireError,
+)
+from jackfield_sdk.plugin import Handler, Plugin
+from jackfield_sdk.schema import Secret, to_plain
+
+__all__ = ["Channel", "Guest", "failure_of"]
+
+_TRACE_CHARS = 4000
+_TRACE_FRAMES = 12
+_OWN_FOLDER = __file__.rpartition("/")[0].rpartition("/")[0]
+"""Folder that holds `jackfield_sdk`."""
+_LINE_CHARS = 4000
+_TEXT_CHARS = 2000
+_CODE_CHARS = 80
+_MAX_INTEGER = 2**63
+
+
+class Channel:
+    """The isolate's end of the channel, and the `Host` behind the capabilities. A plugin's threads may share it.
+
+    Args:
+        fd: A connected stream socket.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._reader = wire.FrameReader()
+        self._frames: deque[bytes] = deque()
+        self.host_call_count = 0
+        # Re-entrant: a finalizer that the garbage collector runs amid a call may log.
+        self._calling = threading.RLock()
+        self._sending = threading.RLock()
+
+    def receive(self) -> wire.ToGuest | None:
+        """The next message, or None when the node has closed the channel."""
+        while not self._frames:
+            data = os.read(self._fd, 65536)
+            if not data:
+                return None
+            self._frames.extend(self._reader.feed(data))
+        return wire.decode_to_guest(self._frames.popleft())
+
+    def send(self, message: wire.ToNode) -> None:
+        """Write one message whole."""
+        data = wire.frame(message)
+        with self._sending:
+            sent = os.write(self._fd, data)
+            while sent < len(data):
+                sent += os.write(self._fd, memoryview(data)[sent:])
+
+    def call(self, capability: str, operation: str, arguments: dict[str, Any]) -> Any:
+        """One capability call; blocks until the broker has answered."""
+        try:
+            encoded = msgspec.Raw(wire.encode(arguments))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise CapabilityError(
+                f"what is handed to {capability}.{operation} is not plain data: {error}",
+                code="arguments-not-data",
+                hint="Hand over what JSON can carry; whole numbers have 64 bits.",
+            ) from error
+        with self._calling:
+            self.host_call_count += 1
+            number = self.host_call_count
+            self.send(wire.HostCall(number, capability, operation, encoded))
+            answer = self.receive()
+        if not isinstance(answer, wire.HostReply) or answer.id != number:
+            raise WireError("the node answered something else than the capability call")
+        if answer.failure is not None:
+            failure = answer.failure
+            error = PermissionDeniedError if failure.code == "permission-denied" else CapabilityError
+            raise error(failure.message, code=failure.code, hint=failure.hint)
+        return msgspec.msgpack.decode(answer.value)
+
+    def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        """One line of the plugin's log; values that are not plain become text."""
+        plain = {_text(key): _log_value(value) for key, value in fields.items()}
+        self.send(wire.Log(level, _text(message, _LINE_CHARS), plain))
+
+
+class Guest:
+    """Serves one plugin over a channel.
+
+    Args:
+        prepare: Called with the `Load` message before the module is imported (an isolate mounts its code image there).
+        plugin: Serve this one rather than import a module's (in tests).
+        is_strict: Check arguments of plain types here. In an isolate the platform has checked them against the schema
+            already, and looking at the author's types would cost a cold call half a millisecond.
+    """
+
+    def __init__(
+        self,
+        channel: Channel | None = None,
+        prepare: Callable[[wire.Load], None] | None = None,
+        *,
+        plugin: Plugin | None = None,
+        is_strict: bool = True,
+    ) -> None:
+        self._channel = channel or Channel(-1)
+        self._prepare = prepare
+        self._is_strict = is_strict
+        self._given = plugin
+        self._plugin: Plugin | None = None
+        self._config: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, channel: Channel, prepare: Callable[[wire.Load], None]) -> None:
+        """Serve this channel: for a process that was made ready before its channel existed."""
+        self._channel = channel
+        self._prepare = prepare
+
+    def redirect_output(self) -> None:
+        """`print` and `logging` go to the plugin's log from here on."""
+        sys.stdout = _LineStream(self, "info")
+        sys.stderr = _LineStream(self, "warning")
+        root = logging.getLogger()
+        root.handlers[:] = [_LogHandler(self)]
+        root.setLevel(logging.INFO)
+
+    def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        """One line to the plugin's log."""
+        self._channel.log(level, message, fields)
+
+    def serve(self) -> None:
+        """Answer until the node closes the channel."""
+        while self.serve_one():
+            pass
+        self.close()
+
+    def serve_one(self) -> bool:
+        """Answer one message; False when the node has closed the channel."""
+        message = self._channel.receive()
+        if message is None:
+            return False
+        self._channel.send(self._answer(message))
+        return True
+
+    def _answer(self, message: wire.ToGuest) -> wire.Ready | wire.Result:
+        if isinstance(message, wire.Call):
+            return self._run(message)
+        if isinstance(message, wire.Load):
+            return self._load(message)
+        if isinstance(message, wire.Describe):
+            return self._describe(message)
+        raise WireError("a reply to no capability call")
+
+    def close(self) -> None:
+        """Give back the event loop that `async def` handlers ran in."""
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+    @property
+    def host_call_count(self) -> int:
+        """Capability calls made so far; the next one has the next number."""
+        return self._channel.host_call_count
+
+    def _load(self, message: wire.Load) -> wire.Ready:
+        try:
+            if message.protocol != wire.PROTOCOL_VERSION:
+                raise WireError(f"protocol {message.protocol}, this SDK speaks {wire.PROTOCOL_VERSION}")
+            plugin = self._given or self._import(message)
+            self._config = self._typed_config(plugin, message)
+            self._plugin = plugin
+        except BaseException as error:  # whatever an author's module raises on import is his to read
+            return wire.Ready(wire.PROTOCOL_VERSION, failure_of(error))
+        return wire.Ready(wire.PROTOCOL_VERSION)
+
+    def _import(self, message: wire.Load) -> Plugin:
+        if self._prepare is not None:
+            self._prepare(message)
+        plugin = getattr(importlib.import_module(message.entry), "plugin", None)
+        if not isinstance(plugin, Plugin):
+            raise ManifestError(f"{message.entry}.py does not define `plugin`", hint="plugin = jf.Plugin(…)")
+        return plugin
+
+    def _typed_config(self, plugin: Plugin, message: wire.Load) -> Any:
+        if plugin.config_type is None:
+            return None
+        values = msgspec.msgpack.decode(message.config)
+        values.update({name: name for name in message.secrets})
+
+        def handle(annotation: type, value: Any) -> Any:
+            if annotation is Secret:
+                return Secret(value, lambda name: self._channel.call("secrets", "reveal", {"name": name}))
+            raise TypeError(f"no configuration value of type {annotation!r}")
+
+        try:
+            return msgspec.convert(values, plugin.config_type, dec_hook=handle)
+        except msgspec.ValidationError as error:
+            # Incomplete until the tenant has configured it; only handlers that read it are in trouble.
+            return PluginError(
+                f"the configuration is not complete: {error}", code="config-incomplete", hint="Set it in the settings."
+            )
+
+    def _describe(self, message: wire.Describe) -> wire.Result:
+        try:
+            if self._plugin is None:
+                raise WireError("nothing is loaded")
+            return wire.Result(message.id, msgspec.Raw(wire.encode(msgspec.to_builtins(self._plugin.manifest()))))
+        except BaseException as error:  # an author's declarations may be wrong in any way
+            return wire.Result(message.id, failure=failure_of(error))
+
+    def _run(self, call: wire.Call) -> wire.Result:
+        try:
+            if self._plugin is None:
+                raise WireError("nothing is loaded")
+            handler = self._plugin.handlers.get(call.handler)
+            if handler is None:
+                raise WireError(f"no handler `{call.handler}`")
+            context = Context(call.context, self._config, self._channel)
+            payload = msgspec.msgpack.decode(call.payload)
+            if handler.takes == "arguments" and not self._is_strict and _is_plain(handler.function, payload):
+                given = payload
+            else:
+                given = _typed(payload, handler)
+            value = self._invoke(handler, context, given)
+            return wire.Result(call.id, msgspec.Raw(_encode(call.kind, payload, given, value)))
+        except BaseException as error:  # SystemExit and KeyboardInterrupt from a plugin are failures like any other
+            return wire.Result(call.id, failure=failure_of(error))
+
+    def _invoke(self, handler: Handler, context: Context, given: Any) -> Any:
+        function = handler.function
+        if handler.takes == "nothing":
+            result = function(context)
+        elif handler.takes == "arguments":
+            arguments = cast("dict[str, Any]", given) if isinstance(given, dict) else _fields(given)
+            result = function(context, **arguments)
+        else:
+            result = function(context, given)
+        if inspect.iscoroutine(result):
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+            result = self._loop.run_until_complete(result)
+        return result
+
+
+def _fields(struct: Any) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+_PLAIN_NAMES = ("str", "int", "bool", "dict", "list", "Any", "list[str]", "dict[str, Any]", "dict[str, str]")
+_PLAIN: frozenset[object] = frozenset(
+    {*_PLAIN_NAMES, *(f"{name} | None" for name in _PLAIN_NAMES), str, int, bool, dict, list}
+)
+"""Annotations whose values are in Python what they are in JSON, so that there is nothing to convert."""
+
+
+def _is_plain(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
+    annotations = function.__annotations__
+    return all(annotations.get(name) in _PLAIN for name in arguments)
+
+
+def failure_of(error: BaseException) -> wire.Failure:
+    """What is told about an exception that left a plugin."""
+    if isinstance(error, PluginError):
+        code, message, hint = _text(error.code, _CODE_CHARS), _text(error), _text(error.hint)
+        if isinstance(error, VetoError):
+            return wire.Failure(code, message, hint, kind="veto")
+        if isinstance(error, UserError):
+            return wire.Failure(code, message, hint, kind="user")
+        if isinstance(error, RetryLaterError):
+            return wire.Failure(code, message, hint, kind="retry", retry_after_s=_seconds(error.after_s))
+        return wire.Failure(code, message, hint, _trace(error))
+    if isinstance(error, MemoryError):
+        return wire.Failure(
+            "memory-exceeded", "the plugin ran out of memory", "Ask for more in `limits`.", _trace(error)
+        )
+    return wire.Failure("plugin-error", f"{type(error).__name__}: {_text(error)}", "", _trace(error))
+
+
+def _text(value: object, limit: int = _TEXT_CHARS) -> str:
+    """What a value says of itself, fit for the wire: cut, and without lone surrogates."""
+    try:
+        return str(value)[:limit].encode(errors="replace").decode()
+    except Exception:  # an exception's own __str__ is plugin code
+        return "(no text)"
+
+
+def _log_value(value: object) -> str | int | float | bool | None:
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int) and -_MAX_INTEGER <= value < _MAX_INTEGER:
+        return value
+    return _text(value, _LINE_CHARS)
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _typed(payload: Any, handler: Handler) -> Any:
+    """A payload as the handler's type. The plugin's own validation errors must not be taken for this one's."""
+    if handler.takes == "nothing":
+        return None
+    try:
+        return msgspec.convert(payload, handler.payload)
+    except msgspec.ValidationError as error:
+        raise PluginError(
+            str(error), code="payload-mismatch", hint="The value does not fit the handler's type."
+        ) from error
+
+
+def _filtered(payload: Any, given: Any, value: Any) -> Any:
+    """What a filter makes of a payload. Nothing returned means nothing changed.
+
+    A struct knows only some of the payload's fields. What the handler changed among them is applied; the host's other
+    fields pass through as they are.
+    """
+    if value is None:
+        return payload
+    if not isinstance(payload, dict) or not isinstance(given, msgspec.Struct) or not isinstance(value, type(given)):
+        return value
+    before: dict[str, Any] = to_plain(given)
+    after: dict[str, Any] = to_plain(value)
+    merged = dict(cast("dict[str, Any]", payload))
+    for name in before.keys() - after.keys():
+        merged.pop(name, None)
+    merged.update({name: new for name, new in after.items() if name not in before or before[name] != new})
+    return merged
+
+
+def _response(value: Any) -> dict[str, Any]:
+    """A route's answer in the one form that the node knows, so that no data can be mistaken for it."""
+    answer = value if isinstance(value, Response) else Response(value)
+    return {
+        "body": bytes(answer.body) if isinstance(answer.body, (bytes, bytearray)) else to_plain(answer.body),
+        "status": answer.status,
+        "content_type": answer.content_type,
+        "headers": to_plain(answer.headers),
+    }
+
+
+def _encode(kind: str, payload: Any, given: Any, value: Any) -> bytes:
+    try:
+        if kind == "filter":
+            return wire.encode(to_plain(_filtered(payload, given, value)))
+        if kind in ("route", "webhook"):
+            # Not through `to_plain` once more: a response's body may be bytes, which JSON data may not.
+            return wire.encode(_response(value))
+        return wire.encode(to_plain(value))
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise PluginError(
+            f"the handler's result is not plain data: {error}",
+            code="result-not-data",
+            hint="Return what JSON can carry; whole numbers have 64 bits.",
+        ) from error
+
+
+def _trace(error: BaseException) -> str:
+    """The trace, the plugin's own frames alone: ours, and where the host keeps its files, are nobody's business."""
+    try:
+        report = traceback.TracebackException.from_exception(error, limit=-_TRACE_FRAMES, compact=True)
+        for part in _chain(report):
+            frames = [frame for frame in part.stack if not frame.filename.startswith(("<frozen", _OWN_FOLDER))]
+            for frame in frames:
+                frame.filename = frame.filename.removeprefix(sys.base_prefix)
+                if frame.filename.startswith("/"):
+                    frame.filename = "…/" + frame.filename.rpartition("/")[2]
+            part.stack[:] = frames
+        return "".join(report.format())[-_TRACE_CHARS:]
+    except Exception:  # formatting calls the exception's own code
+        return ""
+
+
+def _chain(report: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    current: traceback.TracebackException | None = report
+    for _ in range(10):
+        if current is None:
+            return
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+class _LineStream(io.TextIOBase):
+    """`print` into the plugin's log, line by line."""
+
+    def __init__(self, guest: Guest, level: str) -> None:
+        super().__init__()
+        self._guest = guest
+        self._level = level
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._guest.log(self._level, line, {})
+        self._rest = rest[:_LINE_CHARS]
+        return len(text)
+
+    def flush(self) -> None:
+        if self._rest:
+            self._guest.log(self._level, self._rest, {})
+            self._rest = ""
+
+
+class _LogHandler(logging.Handler):
+    """`logging` into the plugin's log."""
+
+    def __init__(self, guest: Guest) -> None:
+        super().__init__()
+        self._guest = guest
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        known = level if level in ("debug", "info", "warning", "error") else "error"
+        self._guest.log(known, self.format(record), {"logger": record.name})

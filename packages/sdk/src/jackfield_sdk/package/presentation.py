@@ -1,0 +1,37 @@
+"""The few words of a manifest that may come from `pyproject.toml` instead of from code.
+
+Everything else in a signed manifest must be what the code itself declares: the registry computes it again, sealed, and
+compares.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jackfield_sdk.manifest import Manifest
+
+__all__ = ["PRESENTATION", "first_difference", "with_presentation"]
+
+PRESENTATION = ("summary", "description", "licence")
+
+
+def with_presentation(declared: Manifest, **texts: str) -> Manifest:
+    """The manifest with texts put where the code left nothing; what the code says, stands."""
+    missing = {name: text for name, text in texts.items() if name in PRESENTATION and not getattr(declared, name)}
+    return msgspec.structs.replace(declared, **missing)
+
+
+def first_difference(signed: Manifest, declared: Manifest) -> str | None:
+    """Name of the first field in which a signed manifest says something else than its code; None when they agree.
+
+    `python` is not compared: it tells what the package was made with, `declared` what it was read with.
+    """
+    expected = with_presentation(declared, **{name: getattr(signed, name) for name in PRESENTATION})
+    ours, theirs = _plain(signed), _plain(expected)
+    return next((name for name in sorted({*ours, *theirs} - {"python"}) if ours.get(name) != theirs.get(name)), None)
+
+
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    return msgspec.to_builtins(manifest)

@@ -1,0 +1,163 @@
+"""JSON Schema from the author's types, and the values back into them.
+
+The types are msgspec's: structs, dataclasses, unions, `Annotated[int, Meta(ge=0)]`, enums, dates, UUIDs, decimals.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from jackfield_sdk.errors import ManifestError
+
+__all__ = ["Secret", "json_schema_of", "parameters_struct", "struct_of_class", "to_plain"]
+
+
+class Secret:
+    """Type of a configuration field whose value the platform keeps encrypted.
+
+    Plugin code holds a handle: the value itself stays with the platform until `reveal` asks the broker for it, which
+    takes the permission `secrets:NAME`, is counted and is recorded.
+    """
+
+    __slots__ = ("_reveal", "name")
+
+    def __init__(self, name: str, reveal: Callable[[str], str]) -> None:
+        self.name = name
+        self._reveal = reveal
+
+    def reveal(self) -> str:
+        """The value, in plain text.
+
+        Raises:
+            PermissionDeniedError: `secrets:NAME` is not granted.
+        """
+        return self._reveal(self.name)
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})"
+
+
+def _schema_hook(annotation: type) -> dict[str, Any]:
+    if annotation is Secret:
+        return {"type": "string", "format": "secret", "writeOnly": True}
+    raise NotImplementedError(f"no JSON Schema for {annotation!r}")
+
+
+def json_schema_of(annotation: Any, *, path: str = "") -> dict[str, Any]:
+    """Schema of a type, self-contained (definitions under `$defs`).
+
+    Raises:
+        ManifestError: The type has no JSON form.
+    """
+    if annotation is None or annotation is inspect.Parameter.empty:
+        return {"type": "null"} if annotation is None else {}
+    try:
+        (schema,), components = msgspec.json.schema_components(
+            [annotation], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
+        )
+    except NameError as error:
+        raise _unknown_name(error, path) from error
+    except (TypeError, NotImplementedError) as error:
+        raise ManifestError(
+            str(error), path=path, hint="Use types that JSON can carry, or a Struct of such."
+        ) from error
+    if set(schema) == {"$ref"}:
+        # One type at the root: put it in place, so that a form or a validator need not follow a reference.
+        name = schema["$ref"].rpartition("/")[2]
+        if f'"#/$defs/{name}"' not in msgspec.json.encode(components).decode():
+            schema = components.pop(name)
+    if components:
+        schema = {**schema, "$defs": components}
+    return _with_made_defaults(schema, annotation)
+
+
+def _with_made_defaults(schema: dict[str, Any], annotation: Any) -> dict[str, Any]:
+    """msgspec leaves out the default of a list or dict that is not empty; a form needs it."""
+    if not isinstance(annotation, type) or not issubclass(annotation, msgspec.Struct) or "properties" not in schema:
+        return schema
+    properties = schema["properties"]
+    for field in msgspec.structs.fields(annotation):
+        if callable(field.default_factory) and "default" not in properties[field.encode_name]:
+            properties[field.encode_name]["default"] = to_plain(field.default_factory())
+    return schema
+
+
+def struct_of_class(cls: type[Any], *, path: str) -> type[msgspec.Struct]:
+    """A frozen struct with the annotations and defaults of a plain class; a struct is taken as it is."""
+    if issubclass(cls, msgspec.Struct):
+        return cls
+    hints = _hints(cls, path)
+    if not hints:
+        raise ManifestError(f"class {cls.__name__} declares no fields", path=path, hint="Write `name: type = default`.")
+    fields: list[Any] = []
+    for name, annotation in hints.items():
+        default: Any = getattr(cls, name, msgspec.NODEFAULT)
+        fields.append(_field(name, annotation, default))
+    return msgspec.defstruct(
+        cls.__name__, fields, frozen=True, kw_only=True, forbid_unknown_fields=True, module=cls.__module__,
+        namespace={"__doc__": cls.__doc__},
+    )  # fmt: skip
+
+
+def parameters_struct(handler: Callable[..., Any], *, skip: int = 1, path: str) -> type[msgspec.Struct]:
+    """A struct with the parameters of a handler after the context."""
+    hints = _hints(handler, path)
+    fields: list[Any] = []
+    parameters = list(inspect.signature(handler).parameters.values())[skip:]
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ManifestError(f"parameter `{parameter.name}` has no name of its own for a caller to use", path=path)
+        default = msgspec.NODEFAULT if parameter.default is parameter.empty else parameter.default
+        fields.append(_field(parameter.name, hints.get(parameter.name, Any), default))
+    name = "".join(part.title() for part in handler.__name__.split("_")) + "Arguments"
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True, module=handler.__module__)
+
+
+def _field(name: str, annotation: Any, default: Any) -> tuple[str, Any, Any]:
+    """A field of a struct; a default that could be changed is copied for each one that is made."""
+    if isinstance(default, (list, dict, set)):
+        copy: Callable[[], Any] = cast("Any", default).copy
+        default = msgspec.field(default_factory=copy)
+    return name, annotation, default
+
+
+def payload_type(handler: Callable[..., Any], *, path: str) -> Any:
+    """Type of the single value that a handler takes after the context (`Any` when it is not annotated)."""
+    parameters = list(inspect.signature(handler).parameters.values())[1:]
+    if len(parameters) != 1:
+        raise ManifestError(
+            f"handler `{handler.__name__}` takes {len(parameters)} values after the context, not one",
+            path=path,
+            hint="Write `def handler(ctx, payload): …`.",
+        )
+    return _hints(handler, path).get(parameters[0].name, Any)
+
+
+def return_type(handler: Callable[..., Any], *, path: str) -> Any:
+    """Annotated return type; `Any` when there is none."""
+    return _hints(handler, path).get("return", Any)
+
+
+def to_plain(value: Any) -> Any:
+    """Only what JSON has: dicts with text keys, lists, text, numbers, booleans, null.
+
+    Raises:
+        TypeError: The value has no such form.
+    """
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def _hints(annotated: Any, path: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotated, include_extras=True)
+    except NameError as error:
+        raise _unknown_name(error, path) from error
+
+
+def _unknown_name(error: NameError, path: str) -> ManifestError:
+    return ManifestError(f"a type cannot be found: {error}", path=path, hint="Import it at module level.")

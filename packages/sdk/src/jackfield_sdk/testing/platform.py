@@ -1,0 +1,401 @@
+"""A platform in memory for a plugin's tests.
+
+Handlers run through the same guest loop and the same wire encoding as in an isolate, and every capability call is decided
+by the grants. What differs: one process, so a module's globals outlive what would be several isolates, and `print`
+stays with the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import itertools
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from jackfield_sdk import ui, wire
+from jackfield_sdk.context import Health, Response
+from jackfield_sdk.errors import (
+    CapabilityError,
+    PermissionDeniedError,
+    PluginError,
+    RetryLaterError,
+    UserError,
+    VetoError,
+)
+from jackfield_sdk.guest import Guest
+from jackfield_sdk.manifest import Manifest, parse_manifest
+from jackfield_sdk.plugin import Plugin
+from jackfield_sdk.schema import Secret, to_plain
+from jackfield_sdk.testing.broker import Broker, Emitted
+from jackfield_sdk.testing.channel import MemoryChannel
+from jackfield_sdk.testing.conditions import holds
+from jackfield_sdk.testing.memory import Tables
+from jackfield_sdk.testing.permissions import asked
+from jackfield_sdk.testing.routing import find_route
+
+__all__ = ["FakePlatform"]
+
+V = TypeVar("V")
+Role = Literal["member", "admin", "owner"]
+_ROLES = ("member", "admin", "owner")
+
+
+class FakePlatform:
+    """One installation of one plugin.
+
+    Args:
+        config: Configuration, secrets included; what is left out takes its default.
+        withhold: Permissions that the tenant does not grant. All others that the manifest asks for are granted.
+        entities: The host's entities: name → rows, each with its `id`.
+        now: Time that handlers see; the real one when left out.
+
+    Attributes:
+        caller: The member on whose behalf functions, routes, filters and widgets run; None for the host itself.
+        now: As above; may be set.
+
+    Raises:
+        ManifestError: The plugin's manifest would not be accepted.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        *,
+        config: Mapping[str, Any] | None = None,
+        withhold: Iterable[str] = (),
+        entities: Mapping[str, Iterable[dict[str, Any]]] | None = None,
+        tenant_id: str = "acme",
+        now: datetime | None = None,
+    ) -> None:
+        self.plugin = plugin
+        # As the registry has it: frozen, and read again from its bytes.
+        self.manifest: Manifest = parse_manifest(plugin.manifest().encode())
+        self.state: Literal["available", "inactive", "active"] = "available"
+        self.caller: wire.Caller | None = wire.Caller("tester", "owner")
+        self.now = now
+        self._tenant_id = tenant_id
+        self._numbers = itertools.count(1)
+        grants = set(asked(self.manifest))
+        if unknown := sorted(set(withhold) - grants):
+            raise ValueError(f"`{unknown[0]}` is not asked for; there are {', '.join(sorted(grants))}")
+        types = {table.name: plugin.table_type(table.name) for table in self.manifest.tables}
+        self._broker = Broker(
+            self.manifest, grants - set(withhold), Tables(self.manifest.tables, types), plugin.event_types
+        )
+        for entity, rows in (entities or {}).items():
+            self._broker.entities.put(entity, *rows)
+        self._config: dict[str, Any] = {}
+        self._set_config(dict(config or {}))
+        self._isolate = self._start_isolate()
+
+    def __enter__(self) -> FakePlatform:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what `async def` handlers took."""
+        self._isolate.close()
+
+    # -- life cycle ----------------------------------------------------------------------------------------------
+
+    def start(self) -> FakePlatform:
+        """Install and activate."""
+        return self.install().activate()
+
+    def install(self) -> FakePlatform:
+        """Install; a failure of `on_install` undoes it."""
+        self._expect("available")
+        self.state = "inactive"
+        try:
+            self._lifecycle("on_install")
+        except PluginError:
+            self._broker.purge()
+            self.state = "available"
+            raise
+        return self
+
+    def activate(self) -> FakePlatform:
+        """Activate; a failure of `on_activate` leaves it inactive."""
+        self._expect("inactive")
+        self._lifecycle("on_activate")
+        self.state = "active"
+        return self
+
+    def deactivate(self) -> FakePlatform:
+        """Deactivate, whatever `on_deactivate` does; its failure is logged."""
+        self._expect("active")
+        self.state = "inactive"
+        self._lifecycle_logged("on_deactivate")
+        return self
+
+    def uninstall(self) -> FakePlatform:
+        """Deactivate if need be, and remove all that the installation owns."""
+        if self.state == "active":
+            self.deactivate()
+        self._expect("inactive")
+        self._lifecycle_logged("on_uninstall")
+        self._broker.purge()
+        self.state = "available"
+        return self
+
+    def configure(self, **values: Any) -> FakePlatform:
+        """Change the configuration; secrets are given like the rest. A failed check or `on_configure` keeps the old one.
+
+        Raises:
+            UserError: `config-invalid`, or what the plugin's own check raises.
+        """
+        kept, secrets = self._config, dict(self._broker.secrets)
+        self._set_config({**kept, **secrets, **values})
+        self._isolate = self._start_isolate()
+        try:
+            if self.manifest.config is not None and self.manifest.config.validate is not None:
+                self._run("config-check", self.manifest.config.validate, None)
+            if self.state != "available":
+                self._lifecycle("on_configure")
+        except PluginError:
+            self._config = kept
+            self._broker.secrets = secrets
+            self._isolate = self._start_isolate()
+            raise
+        return self
+
+    # -- triggers ------------------------------------------------------------------------------------------------
+
+    def call(self, function: str, /, **arguments: Any) -> Any:
+        """Call a function; what it returns, as plain data.
+
+        Raises:
+            PluginError: What the handler raised; `role-required` when the caller may not call it.
+        """
+        declared = _named(function, {item.name: item for item in self.manifest.functions}, "function")
+        self._require(declared.role)
+        return self._run("function", declared.handler, arguments)
+
+    def emit(self, event: str, payload: Any, *, attempts: int = 1) -> list[wire.Delivery]:
+        """Hand an event to the plugin's handlers whose condition holds; the deliveries that were made.
+
+        Args:
+            attempts: How often each handler gets the same delivery, as it does when an answer was lost on the way.
+        """
+        self._expect("active")
+        plain = to_plain(payload)
+        handlers = [item for item in self.manifest.events if item.event == event]
+        _named(event, {item.event: item for item in self.manifest.events}, "handler of the event")
+        made: list[wire.Delivery] = []
+        for handler in handlers:
+            if not holds(handler.when, event, plain):
+                continue
+            id = f"delivery_{next(self._numbers)}"
+            for attempt in range(1, attempts + 1):
+                made.append(wire.Delivery(id, attempt))
+                with self.acting_as(None):
+                    self._run("event", handler.handler, plain, made[-1])
+        return made
+
+    def filter(self, hook: str, value: V) -> V:
+        """Pass a value through the plugin's handlers of a hook; a struct comes back as one.
+
+        Raises:
+            VetoError: A handler vetoed.
+        """
+        self._expect("active")
+        plain = to_plain(value)
+        _named(hook, {item.hook: item for item in self.manifest.filters}, "filter of the hook")
+        for item in sorted(self.manifest.filters, key=lambda item: item.priority):
+            if item.hook == hook and holds(item.when, hook, plain):
+                plain = self._run("filter", item.handler, plain)
+        return msgspec.convert(plain, type(value)) if isinstance(value, msgspec.Struct) else plain
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Request one of the plugin's routes.
+
+        Args:
+            path: Below `/api/plugins/{slug}/api`; it may carry a query.
+            body: Bytes as they are; anything else goes as JSON.
+
+        Raises:
+            PluginError: What the handler raised; `route-not-found`, `sign-in-required`, `role-required`.
+        """
+        self._expect("active")
+        route, request = find_route(self.manifest.routes, method, path, body, query or {}, headers or {})
+        if route.auth != "public":
+            if self.caller is None:
+                raise PluginError("nobody has signed in", code="sign-in-required")
+            self._require(route.auth)
+        answer = self._run("route", route.handler, request)
+        return msgspec.convert(answer, Response)
+
+    def widget(self, slot: str, context: Any = None) -> dict[str, Any] | None:
+        """The plugin's widget for a slot, checked as a page would get it; None when it has nothing to show here.
+
+        Raises:
+            PluginError: What the handler raised; `widget-invalid` when its tree cannot be shown.
+        """
+        trees = self.widgets(slot, context)
+        return trees[0] if trees else None
+
+    def widgets(self, slot: str, context: Any = None) -> list[dict[str, Any]]:
+        """All of the plugin's widgets for a slot, in their order."""
+        self._expect("active")
+        plain = to_plain({} if context is None else context)
+        _named(slot, {item.slot: item for item in self.manifest.widgets}, "widget for the slot")
+        items = sorted((item for item in self.manifest.widgets if item.slot == slot), key=lambda item: item.order)
+        trees = [self._run("widget", item.handler, plain) for item in items if holds(item.when, slot, plain)]
+        return [ui.check_tree(tree) for tree in trees if tree is not None]
+
+    def health(self) -> Health:
+        """What the health check says; one that raises is not well."""
+        if self.manifest.health is None:
+            return Health(True)
+        try:
+            answer = self._run("health", self.manifest.health.handler, None)
+        except PluginError as error:
+            return Health(False, str(error))
+        return msgspec.convert(answer, Health)
+
+    # -- who acts, and what goes wrong ---------------------------------------------------------------------------
+
+    @contextmanager
+    def acting_as(self, id: str | None, role: Role = "member") -> Iterator[FakePlatform]:
+        """Let another member act within a `with` block; nobody when the id is None."""
+        before = self.caller
+        self.caller = None if id is None else wire.Caller(id, role)
+        try:
+            yield self
+        finally:
+            self.caller = before
+
+    def before(self, operation: str, action: Callable[[], object], *, times: int = 1) -> None:
+        """Do something just before the next calls of a capability operation, such as `tables.insert`.
+
+        An action that raises a `CapabilityError` makes that call fail; one that uses this platform happens in the midst of
+        the handler, as another isolate's work may.
+        """
+        self._broker.faults[operation].extend([action] * times)
+
+    def fail(self, operation: str, *, code: str = "unavailable", times: int = 1) -> None:
+        """Make the next calls of a capability operation fail."""
+
+        def refuse() -> None:
+            raise CapabilityError(f"{operation} failed, as the test asked", code=code)
+
+        self.before(operation, refuse, times=times)
+
+    # -- what it holds -------------------------------------------------------------------------------------------
+
+    @property
+    def grants(self) -> set[str]:
+        """Permissions that are granted; may be changed."""
+        return self._broker.grants
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, without secrets."""
+        return dict(self._config)
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """The plugin's key-value storage."""
+        return self._broker.storage
+
+    @property
+    def emitted(self) -> list[Emitted]:
+        """Events that the plugin sent, oldest first."""
+        return self._broker.emitted
+
+    @property
+    def logs(self) -> list[wire.Log]:
+        """Lines of the plugin's log, oldest first."""
+        return self._broker.logs
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of one of the plugin's tables, oldest first."""
+        return list(_named(table, self._broker.tables.rows, "table").values())
+
+    def entities(self, name: str) -> list[dict[str, Any]]:
+        """All of the host's entities of a name."""
+        return list(self._broker.entities.rows.get(name, {}).values())
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _set_config(self, values: dict[str, Any]) -> None:
+        section = self.manifest.config
+        if section is None or self.plugin.config_type is None:
+            if values:
+                raise UserError("the plugin has no configuration", code="config-invalid")
+            return
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            msgspec.convert(given, self.plugin.config_type, dec_hook=_any_secret)
+        except msgspec.ValidationError as error:
+            # Before it is configured, a plugin may lack what has no default.
+            if given:
+                raise UserError(f"the configuration is not valid: {error}", code="config-invalid") from error
+        self._broker.secrets = {name: given.pop(name) for name in section.secrets if name in given}
+        self._config = to_plain(given)
+
+    def _start_isolate(self) -> Isolate:
+        """A new one, as a change of configuration retires the old."""
+        broker = self._broker
+        return Isolate(self.plugin, self.manifest, self._config, sorted(broker.secrets), broker.answer, broker.log)
+
+    def _run(self, kind: str, handler: str, payload: Any, delivery: wire.Delivery | None = None) -> Any:
+        number = next(self._numbers)
+        context = wire.CallContext(
+            self._tenant_id, f"invocation_{number}", kind, self.caller, delivery,
+            now=(self.now or datetime.now(UTC)).timestamp(),
+        )  # fmt: skip
+        return self._isolate.run(kind, handler, payload, context)
+
+    def _lifecycle(self, hook: str) -> None:
+        handler: str | None = getattr(self.manifest.lifecycle, hook)
+        if handler is not None:
+            self._run("lifecycle", handler, None)
+
+    def _lifecycle_logged(self, hook: str) -> None:
+        try:
+            self._lifecycle(hook)
+        except PluginError as error:
+            self._broker.logs.append(wire.Log("error", f"{hook} failed: {error}"))
+
+    def _expect(self, state: str) -> None:
+        if self.state != state:
+            raise PluginError(
+                f"the installation is {self.state}, not {state}",
+                code=f"not-{state}",
+                hint="FakePlatform(plugin).start()",
+            )
+
+    def _require(self, role: str) -> None:
+        if self.caller is not None and _ROLES.index(self.caller.role) < _ROLES.index(role):
+            raise PluginError(f"only an {role} may do this", code="role-required")
+
+
+def _any_secret(annotation: type, value: Any) -> Any:
+    if annotation is Secret and isinstance(value, str):
+        return Secret(value, str)
+    raise TypeError(f"expected text, got {type(value).__name__}")
+
+
+def _named(name: str, known: Mapping[str, V], what: str) -> V:
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    raise LookupError(f"the plugin has no {what} `{name}`" + (f"; did you mean `{close[0]}`?" if close else ""))

@@ -1,0 +1,55 @@
+"""From a request line to one of the plugin's routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from jackfield_sdk.context import Request
+from jackfield_sdk.errors import PluginError
+from jackfield_sdk.manifest import Route
+from jackfield_sdk.schema import to_plain
+
+__all__ = ["find_route"]
+
+
+def find_route(
+    routes: Iterable[Route], method: str, target: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]
+) -> tuple[Route, dict[str, Any]]:
+    """The route that answers, and the request as it travels.
+
+    Raises:
+        PluginError: `route-not-found`.
+    """
+    parts = urlsplit(target)
+    # What is written out goes before what stands for anything: `/points/top` before `/points/{customer_id}`.
+    for route in sorted(routes, key=lambda route: route.path.count("{")):
+        match = _pattern(route.path).fullmatch(parts.path)
+        if match is None or route.method != method.upper():
+            continue
+        sent = {name.lower(): value for name, value in headers.items()}
+        if body is not None and not isinstance(body, bytes):
+            sent.setdefault("content-type", "application/json")
+        request = Request(
+            method=route.method, path=parts.path,
+            params={name: unquote(value) for name, value in match.groupdict().items()},
+            query={**dict(parse_qsl(parts.query, keep_blank_values=True)), **query},
+            headers=sent,
+        )  # fmt: skip
+        # The body stays bytes, as it does on the wire.
+        return route, {**to_plain(request), "body": _bytes(body)}
+    raise PluginError(f"the plugin has no route {method.upper()} {parts.path}", code="route-not-found")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", re.sub(r"[.~-]", r"\\\g<0>", path)))
+
+
+def _bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body if isinstance(body, bytes) else msgspec.json.encode(body)

@@ -1,0 +1,71 @@
+"""`ui/v1`: declarative widgets. A handler returns a tree of these nodes; the host's page draws it.
+
+No code of a plugin runs in the host's page. The platform checks each tree (`check_tree`) before a page sees it.
+"""
+
+from __future__ import annotations
+
+from jackfield_sdk.ui.check import MAX_DEPTH, MAX_NODES, MAX_ROWS, MAX_TEXT_BYTES, MAX_TREE_BYTES, check_tree
+from jackfield_sdk.ui.nodes import (
+    Action,
+    Alert,
+    Badge,
+    Button,
+    Card,
+    Cells,
+    Chart,
+    Column,
+    Confirm,
+    Divider,
+    Form,
+    Frame,
+    Grid,
+    Icon,
+    Image,
+    Link,
+    Node,
+    Row,
+    Stat,
+    Tab,
+    Table,
+    TableColumn,
+    Tabs,
+    Text,
+    Tone,
+    Value,
+)
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MAX_ROWS",
+    "MAX_TEXT_BYTES",
+    "MAX_TREE_BYTES",
+    "Action",
+    "Alert",
+    "Badge",
+    "Button",
+    "Card",
+    "Cells",
+    "Chart",
+    "Column",
+    "Confirm",
+    "Divider",
+    "Form",
+    "Frame",
+    "Grid",
+    "Icon",
+    "Image",
+    "Link",
+    "Node",
+    "Row",
+    "Stat",
+    "Tab",
+    "Table",
+    "TableColumn",
+    "Tabs",
+    "Text",
+    "Tone",
+    "Value",
+    "check_tree",
+]

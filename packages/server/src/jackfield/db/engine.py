@@ -1,0 +1,122 @@
+"""Engine and sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+
+from jackfield.db.models import TenantOwned
+
+__all__ = ["Database", "TenantMismatchError"]
+
+_TENANT = "jackfield_tenant"
+_WRITES = "jackfield_writes"
+
+
+class TenantMismatchError(RuntimeError):
+    """Code tried to write another tenant's row; a defect, never a user's error."""
+
+
+class Database:
+    """Hands out sessions.
+
+    Args:
+        url: SQLAlchemy URL with an async driver.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        options: dict[str, Any] = {}
+        if self.is_sqlite:
+            options["connect_args"] = {"timeout": 15}
+        self.engine: AsyncEngine = create_async_engine(url, **options)
+        if self.is_sqlite:
+            _tune_sqlite(self.engine)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
+        """A session that only reads. `tenant_id=None` is for work of the platform itself, which sees all tenants."""
+        async with self._sessions(info={_TENANT: tenant_id, _WRITES: False}) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
+        """A transaction: committed when the block ends, rolled back when it raises.
+
+        Keep it short, and never run plugin code in it: on SQLite it is the only writer of the process.
+        """
+        if self.is_sqlite:
+            async with self._writer, self._transaction(tenant_id) as session:
+                yield session
+        else:
+            async with self._transaction(tenant_id) as session:
+                yield session
+
+    @asynccontextmanager
+    async def _transaction(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
+        async with self._sessions(info={_TENANT: tenant_id, _WRITES: True}) as session, session.begin():
+            if self.is_sqlite:
+                # Take the write lock at once: upgrading a read transaction later can fail without waiting.
+                await session.connection(execution_options={"jackfield_immediate": True})
+            yield session
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.engine.dispose()
+
+
+def _tune_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        connection.isolation_level = None  # we say BEGIN ourselves, see below
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-20000",
+            "temp_store=MEMORY",
+            "trusted_schema=OFF",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        immediate = connection.get_execution_options().get("jackfield_immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _scope(state: ORMExecuteState) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+    """Every ORM statement of a tenant's session is narrowed to that tenant."""
+    tenant_id = state.session.info.get(_TENANT)
+    if tenant_id is None or state.is_column_load or state.is_relationship_load:
+        return
+    state.statement = state.statement.options(
+        with_loader_criteria(TenantOwned, lambda cls: cls.tenant_id == tenant_id, include_aliases=True)
+    )
+
+
+@event.listens_for(Session, "before_flush")
+def _own(session: Session, _context: UOWTransaction, _instances: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+    """New rows of a tenant's session belong to that tenant; touching another's is a defect."""
+    tenant_id = session.info.get(_TENANT)
+    if tenant_id is None:
+        return
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, TenantOwned):
+            if row.tenant_id is None:  # pyright: ignore[reportUnnecessaryComparison]  # unset until the first flush
+                row.tenant_id = tenant_id
+            elif row.tenant_id != tenant_id:
+                raise TenantMismatchError(f"{type(row).__name__} of {row.tenant_id} in a session of {tenant_id}")

@@ -1,0 +1,72 @@
+"""What all endpoints share: the caller, problem documents, paging, a body's limit, keys that make writes repeatable.
+
+Nothing here knows a table. What has to be looked up or kept goes through a Protocol (`Authenticator`, `Answers`) that a
+higher folder fills.
+"""
+
+from __future__ import annotations
+
+from jackfield.http.body_limit import BodyLimitMiddleware
+from jackfield.http.caller import (
+    ROLES,
+    AdminCaller,
+    Authenticator,
+    Caller,
+    MemberCaller,
+    OperatorCaller,
+    PublisherCaller,
+    Role,
+    require,
+)
+from jackfield.http.errors import (
+    BodyTooLargeError,
+    CredentialsMissingError,
+    CursorInvalidError,
+    IdempotencyAnswerGoneError,
+    IdempotencyKeyBusyError,
+    IdempotencyKeyInvalidError,
+    IdempotencyKeyReusedError,
+    IdempotencyOutcomeUnknownError,
+    RoleMissingError,
+    UnauthenticatedError,
+)
+from jackfield.http.idempotency import Answer, Answers, IdempotencyMiddleware, Reservation
+from jackfield.http.paging import Page, PageParams, PageRequest, Slice, cut, decode_cursor, encode_cursor
+from jackfield.http.problems import Problem, add_problem_handlers, problem_responses
+
+__all__ = [
+    "ROLES",
+    "AdminCaller",
+    "Answer",
+    "Answers",
+    "Authenticator",
+    "BodyLimitMiddleware",
+    "BodyTooLargeError",
+    "Caller",
+    "CredentialsMissingError",
+    "CursorInvalidError",
+    "IdempotencyAnswerGoneError",
+    "IdempotencyKeyBusyError",
+    "IdempotencyKeyInvalidError",
+    "IdempotencyKeyReusedError",
+    "IdempotencyMiddleware",
+    "IdempotencyOutcomeUnknownError",
+    "MemberCaller",
+    "OperatorCaller",
+    "Page",
+    "PageParams",
+    "PageRequest",
+    "Problem",
+    "PublisherCaller",
+    "Reservation",
+    "Role",
+    "RoleMissingError",
+    "Slice",
+    "UnauthenticatedError",
+    "add_problem_handlers",
+    "cut",
+    "decode_cursor",
+    "encode_cursor",
+    "problem_responses",
+    "require",
+]

@@ -1,0 +1,94 @@
+"""What goes through the door to plugin code, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jackfield_sdk.manifest import Manifest
+from jackfield_sdk.wire import Caller, Delivery, Failure
+
+__all__ = ["ActiveInstallation", "Invocation", "Kind", "Outcome", "Status"]
+
+Kind = Literal["filter", "event", "function", "route", "widget", "lifecycle", "health", "config-check"]
+
+Status = Literal[
+    "ok", "error", "user-error", "veto", "retry", "timeout", "cpu", "memory", "crashed", "violation", "refused", "overloaded"
+]  # fmt: skip
+"""How a call ended.
+
+`error` a defect of the plugin; `user-error` and `veto` meant for the acting user; `retry` asked for by an event handler;
+`timeout`, `cpu`, `memory` a limit; `crashed` the process died; `violation` it broke the protocol or flooded its output;
+`refused` it never ran; `overloaded` no isolate was free in time.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveInstallation:
+    """An installation as the runtime sees it. A change makes a new one with a higher revision.
+
+    Attributes:
+        digest: SHA-256 of the release's package, hex.
+        image_path: Code image in the store.
+        config: Configuration without secrets.
+        secret_names: Secret fields that are set.
+        revision: Isolates of older revisions are retired.
+    """
+
+    id: str
+    tenant_id: str
+    slug: str
+    version: str
+    digest: str
+    image_path: Path
+    manifest: Manifest
+    grants: frozenset[str]
+    config: Mapping[str, Any]
+    secret_names: tuple[str, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call to one handler.
+
+    Attributes:
+        name: What was triggered: the hook, event, function, route or slot.
+        payload: Plain data.
+        timeout_ms: The handler's budget; the platform's limit applies when it is lower.
+    """
+
+    installation: ActiveInstallation
+    kind: Kind
+    name: str
+    handler: str
+    payload: Any
+    timeout_ms: int
+    caller: Caller | None = None
+    delivery: Delivery | None = None
+    locale: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended. Never an exception: a plugin's failure is data.
+
+    Attributes:
+        value: Plain data when `status` is `ok`.
+        failure: Why not, otherwise.
+    """
+
+    invocation_id: str
+    status: Status
+    value: Any = None
+    failure: Failure | None = None
+    duration_ms: float = 0.0
+    cpu_ms: float = 0.0
+    host_calls: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the handler returned."""
+        return self.status == "ok"

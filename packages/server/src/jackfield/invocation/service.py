@@ -1,0 +1,216 @@
+"""`Invoker`: limits, grants, isolate, record; written once for every kind of trigger."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+import msgspec
+import structlog
+from jackfield_sdk import wire
+from jackfield_sdk.errors import WireError
+
+from jackfield.capabilities import CapabilityContext, Gate
+from jackfield.clock import Clock
+from jackfield.errors import JackfieldError
+from jackfield.ids import new_id
+from jackfield.invocation.models import ActiveInstallation, Invocation, Outcome, Status
+from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, IsolateSpec
+from jackfield.records import InvocationRecord
+from jackfield.settings import LimitSettings
+
+__all__ = ["Invoker", "RecordSink"]
+
+_log = structlog.get_logger("jackfield.invocation")
+_CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+_STATUS_OF_KIND: dict[str, Status] = {"user": "user-error", "veto": "veto", "retry": "retry"}
+_TEXT_CHARS = 2000
+
+
+class RecordSink(Protocol):
+    """Takes one record of each call; must not wait."""
+
+    def record(self, record: InvocationRecord) -> None:
+        """Keep it."""
+        ...
+
+
+class Invoker:
+    """The one door to plugin code.
+
+    Args:
+        limits: The platform's; a manifest may ask for less.
+    """
+
+    def __init__(self, executor: Executor, gate: Gate, records: RecordSink, limits: LimitSettings, clock: Clock) -> None:
+        self._executor = executor
+        self._gate = gate
+        self._records = records
+        self._limits = limits
+        self._clock = clock
+        self._specs: dict[str, tuple[ActiveInstallation, IsolateSpec]] = {}
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run one handler. Every end is an outcome, and leaves one record."""
+        installation = invocation.installation
+        invocation_id = new_id("inv")
+        started_at = self._clock.now().timestamp()
+        try:
+            request = self._request(invocation, invocation_id, started_at)
+        except (WireError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            result = CallResult("failed", failure=wire.Failure("payload-not-data", str(error)[:_TEXT_CHARS]))
+            return self._finish(invocation, invocation_id, started_at, result, refused=True)
+        scope = CapabilityContext(
+            installation.tenant_id,
+            installation.id,
+            installation.slug,
+            installation.manifest,
+            installation.grants,
+            invocation.caller,
+            invocation_id,
+            invocation.delivery,
+        )
+
+        async def answer(call: wire.HostCall) -> wire.HostReply:
+            try:
+                value = await self._gate.call(scope, call.capability, call.operation, bytes(call.arguments))
+            except JackfieldError as error:
+                return wire.HostReply(call.id, failure=wire.Failure(error.code, str(error), error.hint))
+            except Exception:
+                # A defect of ours must not take the plugin's isolate, or the caller, with it.
+                _log.exception("capability failed", capability=call.capability, operation=call.operation)
+                return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
+            return wire.HostReply(call.id, msgspec.Raw(value))
+
+        result = await self._executor.run(self._spec(installation), request, answer)
+        return self._finish(invocation, invocation_id, started_at, result)
+
+    async def retire(self, installation_id: str) -> None:
+        """The next call starts with a new isolate; busy ones end after their call."""
+        self._specs.pop(installation_id, None)
+        await self._executor.retire(installation_id)
+
+    def _request(self, invocation: Invocation, invocation_id: str, started_at: float) -> CallRequest:
+        wire.check_depth(invocation.payload, self._limits.payload_depth)
+        asked = invocation.installation.manifest.limits
+        limits = self._limits
+        wall_ms = min(invocation.timeout_ms, limits.wall_ms, asked.wall_ms or limits.wall_ms)
+        context = wire.CallContext(
+            invocation.installation.tenant_id,
+            invocation_id,
+            invocation.kind,
+            invocation.caller,
+            invocation.delivery,
+            wall_ms,
+            invocation.locale,
+            started_at,
+        )
+        return CallRequest(
+            invocation.kind,
+            invocation.handler,
+            msgspec.Raw(wire.encode(invocation.payload)),
+            context,
+            CallLimits(
+                wall_ms,
+                min(limits.cpu_ms, asked.cpu_ms or limits.cpu_ms),
+                limits.host_calls if asked.host_calls is None else min(limits.host_calls, asked.host_calls),
+                limits.result_bytes,
+                limits.host_call_bytes,
+                limits.output_bytes,
+            ),
+        )
+
+    def _spec(self, installation: ActiveInstallation) -> IsolateSpec:
+        cached = self._specs.get(installation.id)
+        if cached is not None and cached[0] is installation:
+            return cached[1]
+        asked = installation.manifest.limits
+        spec = IsolateSpec(
+            key=(installation.id, installation.revision),
+            owner=installation.id,
+            slug=installation.slug,
+            entry=installation.manifest.entry,
+            image_path=installation.image_path,
+            config=msgspec.Raw(wire.encode(dict(installation.config))),
+            secret_names=list(installation.secret_names),
+            memory_mb=min(self._limits.memory_mb, asked.memory_mb or self._limits.memory_mb),
+            concurrency=min(self._limits.concurrency, asked.concurrency or self._limits.concurrency),
+        )
+        self._specs[installation.id] = (installation, spec)
+        return spec
+
+    def _finish(
+        self,
+        invocation: Invocation,
+        invocation_id: str,
+        started_at: float,
+        result: CallResult,
+        *,
+        refused: bool = False,
+    ) -> Outcome:
+        status, failure, value = self._judge(result)
+        if refused:
+            status = "refused"
+        outcome = Outcome(
+            invocation_id,
+            status,
+            value,
+            failure,
+            result.duration_us / 1000,
+            result.cpu_us / 1000,
+            result.host_calls,
+        )
+        installation, caller = invocation.installation, invocation.caller
+        self._records.record(
+            InvocationRecord(
+                id=invocation_id,
+                tenant_id=installation.tenant_id,
+                installation_id=installation.id,
+                plugin=installation.slug,
+                version=installation.version,
+                kind=invocation.kind,
+                name=invocation.name,
+                handler=invocation.handler,
+                caller_id=None if caller is None else caller.id,
+                caller_role=None if caller is None else caller.role,
+                started_at=started_at,
+                duration_us=result.duration_us,
+                cpu_us=result.cpu_us,
+                host_calls=result.host_calls,
+                memory_kb=result.peak_kb,
+                status=status,
+                error_code=None if failure is None else failure.code,
+                error_message=None if failure is None else failure.message,
+                error_trace=None if failure is None or not failure.trace else failure.trace,
+                delivery_id=None if invocation.delivery is None else invocation.delivery.id,
+                log=[(level, message, dict(fields)) for level, message, fields in result.log],
+            )
+        )
+        return outcome
+
+    def _judge(self, result: CallResult) -> tuple[Status, wire.Failure | None, object]:
+        if result.status == "ok":
+            try:
+                value = msgspec.msgpack.decode(result.value)
+                wire.check_depth(value, self._limits.payload_depth)
+            except (msgspec.DecodeError, WireError, RecursionError, UnicodeDecodeError) as error:
+                return "error", wire.Failure("result-not-data", str(error)[:_TEXT_CHARS]), None
+            return "ok", None, value
+        failure = _clean(result.failure or wire.Failure("plugin-error", "the plugin failed"))
+        if result.status == "failed":
+            return _STATUS_OF_KIND.get(failure.kind, "error"), failure, None
+        if result.status == "unsealed":
+            return "refused", failure, None
+        return result.status, failure, None
+
+
+def _clean(failure: wire.Failure) -> wire.Failure:
+    """A plugin writes its own failures; what others read of them is bounded and printable."""
+    code = failure.code if len(failure.code) <= 64 and _CODE.match(failure.code) else "plugin-error"
+    return msgspec.structs.replace(
+        failure, code=code, message=_printable(failure.message), hint=_printable(failure.hint), trace=failure.trace[:8000]
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:_TEXT_CHARS])

@@ -1,0 +1,14 @@
+"""Errors of isolation."""
+
+from __future__ import annotations
+
+from jackfield.errors import UnavailableError
+
+__all__ = ["IsolationError"]
+
+
+class IsolationError(UnavailableError):
+    """Plugins cannot be sealed as the operator demands, so none is run."""
+
+    code = "isolation-unavailable"
+    default_hint = "Run `python -m jackfield doctor` for what is missing and how to get it."

@@ -1,0 +1,389 @@
+"""One isolate as the node sees it: its channel, the call in flight, its cost, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from pathlib import Path
+
+from jackfield_sdk import wire
+from jackfield_sdk.errors import WireError
+
+from jackfield.isolation.interfaces import CallLimits, CallRequest, CallResult, HostCalls, IsolateSpec, Status
+from jackfield.isolation.supervisor import Death, Supervisor
+
+__all__ = ["Isolate"]
+
+_READ_BYTES = 256 * 1024
+_THREADS = 32
+_FLOOD = 10
+"""Times the output limit at which an isolate that floods its log is ended."""
+_FATAL_SIGNALS = {31: "violation"}
+"""SIGSYS: a system call of a foreign architecture."""
+
+
+class _Ended(Exception):
+    """The isolate is gone; carries why, when the node itself did it."""
+
+
+class Isolate:
+    """A process for one installation, release and revision; one call at a time.
+
+    Attributes:
+        calls: Calls it has served.
+        last_used: Monotonic seconds.
+        is_retired: Ends after the present call.
+        is_dead: Its channel is closed.
+    """
+
+    __slots__ = (
+        "_birth", "_deaths", "_frames", "_killed_for", "_loop", "_out", "_reader", "_ready", "_socket", "_spec",
+        "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
+    )  # fmt: skip
+
+    def __init__(self, supervisor: Supervisor, *, memory_mb: int, descriptors: int, frame_bytes: int, image_path: Path | None) -> None:  # fmt: skip
+        self.calls = 0
+        self.number = 0
+        self.memory_mb = memory_mb
+        self.last_used = time.monotonic()
+        self.is_retired = False
+        self.is_dead = False
+        self._spec: IsolateSpec | None = None
+        self._loop = asyncio.get_running_loop()
+        self._frames: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._deaths: asyncio.Future[Death] = self._loop.create_future()
+        self._killed_for: Status | None = None
+        self._ready: wire.Ready | None = None
+        self._out = bytearray()
+        self._reader = wire.FrameReader(frame_bytes)
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        try:
+            image = os.open(image_path or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._birth = supervisor.spawn(
+                    theirs, image, memory_mb * 1024 * 1024, descriptors, _THREADS, self._on_death
+                )
+            finally:
+                os.close(image)
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+        self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    @property
+    def spec(self) -> IsolateSpec:
+        """What it runs; a spare has none."""
+        if self._spec is None:
+            raise RuntimeError("a spare isolate runs nothing yet")
+        return self._spec
+
+    def assign(self, spec: IsolateSpec, image: bytes = b"") -> None:
+        """Give it its plugin, once and for its whole life.
+
+        Args:
+            image: The code image, unless the process was started with it.
+        """
+        if self._spec is not None:
+            raise RuntimeError("an isolate never changes what it runs")
+        self._spec = spec
+        self._write(
+            wire.frame(
+                wire.Load(wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, image)
+            )
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process id, or 0."""
+        return self._birth.pid
+
+    async def call(self, request: CallRequest, host_calls: HostCalls) -> CallResult:
+        """Run one call to its end, which is a result in every case."""
+        started = time.perf_counter_ns()
+        self.calls += 1
+        self.number += 1
+        number = self.number
+        result = CallResult("ok", is_cold=self.calls == 1)
+        cpu_before = self._cpu_ns()
+        limits = request.limits
+        watch = _Watch(self, limits, cpu_before)
+        try:
+            self._write(wire.frame(wire.Call(number, request.kind, request.handler, request.payload, request.context)))
+            await self._converse(number, limits, host_calls, result)
+        except _Ended:
+            await self._explain(result)
+        except WireError as error:
+            self.kill("violation")
+            result.status = "violation"
+            result.failure = wire.Failure(error.code, str(error), "The plugin was stopped.")
+        except asyncio.CancelledError:
+            # Whoever asked has gone; a half-done call must not meet the next caller.
+            self.kill("timeout")
+            raise
+        finally:
+            watch.stop()
+            self.last_used = time.monotonic()
+        if self._birth.death is not None:
+            result.cpu_us = max(0, self._birth.death.cpu_us - cpu_before // 1000)
+            result.peak_kb = self._birth.death.peak_kb
+        else:
+            result.cpu_us = max(0, self._cpu_ns() - cpu_before) // 1000
+        result.duration_us = (time.perf_counter_ns() - started) // 1000
+        return result
+
+    def kill(self, reason: Status) -> None:
+        """End the process now."""
+        if self._killed_for is None:
+            self._killed_for = reason
+        self._birth.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel: an idle isolate ends by itself."""
+        if not self.is_dead:
+            self.is_dead = True
+            self._loop.remove_reader(self._socket.fileno())
+            if self._out:
+                self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+        self._wake()
+
+    async def gone(self) -> None:
+        """Wait until the process does not exist any more."""
+        await asyncio.shield(self._deaths)
+
+    def memory_kb(self) -> int:
+        """Resident memory in KiB; 0 when it is gone."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0
+        return pages * 4
+
+    # -- the conversation ------------------------------------------------------------------------------------------
+
+    async def _converse(self, number: int, limits: CallLimits, host_calls: HostCalls, result: CallResult) -> None:
+        output_bytes = 0
+        while True:
+            data = await self._next_frame()
+            message = wire.decode_to_node(data)
+            if isinstance(message, wire.Result):
+                if message.id != number:
+                    raise WireError(f"a result for call {message.id} during call {number}")
+                self._finish(message, len(data), limits, result)
+                return
+            if isinstance(message, wire.HostCall):
+                result.host_calls += 1
+                if result.host_calls > limits.host_calls:
+                    failure = wire.Failure(
+                        "host-calls-exceeded", f"more than {limits.host_calls} capability calls in one call",
+                        "Read and write in larger steps.",
+                    )  # fmt: skip
+                    reply = wire.HostReply(message.id, failure=failure)
+                elif len(data) > limits.host_call_bytes:
+                    failure = wire.Failure(
+                        "host-call-too-large", f"a capability call of {len(data)} bytes, at most {limits.host_call_bytes}"
+                    )
+                    reply = wire.HostReply(message.id, failure=failure)
+                else:
+                    reply = await host_calls(message)
+                self._write(wire.frame(reply))
+            elif isinstance(message, wire.Log):
+                output_bytes += len(data)
+                if output_bytes <= limits.output_bytes:
+                    result.log.append((message.level, message.message, message.fields))
+                elif output_bytes > limits.output_bytes * _FLOOD:
+                    raise WireError(f"more than {limits.output_bytes * _FLOOD} bytes of log in one call")
+                elif result.log and result.log[-1][1] != _CUT:
+                    result.log.append(("warning", _CUT, {}))
+            else:
+                self._on_ready(message)
+                if message.failure is not None:
+                    result.status = "unsealed" if message.failure.code == "seal-failed" else "failed"
+                    result.failure = message.failure
+                    self.kill("crashed")
+                    return
+
+    def _on_ready(self, message: wire.Ready) -> None:
+        if self._ready is not None:
+            raise WireError("`ready` twice")
+        if message.protocol != wire.PROTOCOL_VERSION:
+            raise WireError(f"protocol {message.protocol}")
+        self._ready = message
+
+    def _finish(self, message: wire.Result, size: int, limits: CallLimits, result: CallResult) -> None:
+        if size > limits.result_bytes:
+            result.status = "failed"
+            result.failure = wire.Failure(
+                "result-too-large", f"a result of {size} bytes, at most {limits.result_bytes}", "Return less, or page."
+            )
+        elif message.failure is not None:
+            result.status = "memory" if message.failure.code == "memory-exceeded" else "failed"
+            result.failure = message.failure
+        else:
+            result.value = message.value
+        if self._frames or self._reader.pending_bytes:
+            raise WireError("more messages after the result")
+
+    async def _next_frame(self) -> bytes:
+        while not self._frames:
+            if self.is_dead:
+                raise _Ended
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._frames.popleft()
+
+    async def _explain(self, result: CallResult) -> None:
+        """Why the process ended: by our hand, or as the kernel says."""
+        death: Death | None = None
+        try:
+            death = await asyncio.wait_for(asyncio.shield(self._deaths), 2.0)
+        except TimeoutError:
+            self._birth.kill()
+        reason = self._killed_for
+        if reason is None or reason == "crashed":
+            reason = "crashed"
+            if death is not None:
+                signal_number = death.status & 0x7F
+                if death.oom_kill:
+                    reason = "memory"
+                elif signal_number in _FATAL_SIGNALS:
+                    reason = "violation"
+        result.status = reason
+        result.failure = _failure(reason, death)
+
+    # -- the channel -----------------------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            self._frames.extend(self._reader.feed(data))
+        except WireError:
+            self.kill("violation")
+            return
+        if self._waiter is None and self._frames and not self._is_expected():
+            # It speaks when it has not been asked.
+            self.kill("violation")
+            return
+        self._wake()
+
+    def _is_expected(self) -> bool:
+        """Between calls only `ready` and log lines of a start-up may arrive; they wait for the next call."""
+        return self._ready is None and len(self._frames) < 1000
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        if self.is_dead:
+            return
+        if not self._out:
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # It has died; the reader will see the end of the channel.
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+        self._out += data
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._out)
+        del self._out[:sent]
+        if not self._out:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _on_death(self, death: Death) -> None:
+        if not self._deaths.done():
+            self._deaths.set_result(death)
+        self.close()
+
+    # -- cost ------------------------------------------------------------------------------------------------------
+
+    def _cpu_ns(self) -> int:
+        """Processor time of the process so far, all threads, by the kernel's clock of it."""
+        pid = self._birth.pid
+        if not pid:
+            return 0
+        try:
+            return time.clock_gettime_ns(~pid << 3 | 2)
+        except OSError:
+            return 0
+
+
+_CUT = "(output cut: over the limit)"
+
+
+class _Watch:
+    """Ends the isolate at the wall-clock or processor-time limit, from outside."""
+
+    __slots__ = ("_cpu_before", "_cpu_limit_ns", "_deadline", "_handle", "_isolate")
+
+    def __init__(self, isolate: Isolate, limits: CallLimits, cpu_before: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._isolate = isolate
+        self._deadline = loop.time() + limits.wall_ms / 1000
+        self._cpu_before = cpu_before
+        self._cpu_limit_ns = limits.cpu_ms * 1_000_000
+        self._handle = loop.call_later(min(limits.wall_ms, limits.cpu_ms) / 1000, self._look)
+
+    def stop(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self._deadline:
+            self._isolate.kill("timeout")
+            return
+        left_ns = self._cpu_limit_ns - (self._isolate._cpu_ns() - self._cpu_before)  # noqa: SLF001  # the isolate's own helper
+        if left_ns <= 0:
+            self._isolate.kill("cpu")
+            return
+        # Several threads can burn more than one second a second, but Python's lock keeps them near one.
+        self._handle = loop.call_at(min(self._deadline, now + max(left_ns / 1e9, 0.001)), self._look)
+
+
+def _failure(reason: Status, death: Death | None) -> wire.Failure:
+    texts: dict[str, tuple[str, str, str]] = {
+        "timeout": ("deadline-exceeded", "the call took longer than its time limit", "Do less in one call."),
+        "cpu": ("cpu-exceeded", "the call used more processor time than its limit", "Do less in one call."),
+        "memory": ("memory-exceeded", "the plugin used more memory than its limit", "Ask for more in `limits`."),
+        "violation": ("protocol-violation", "the plugin broke the rules of its channel", "The plugin was stopped."),
+    }
+    if reason in texts:
+        return wire.Failure(*texts[reason])
+    how = ""
+    if death is not None:
+        signal_number = death.status & 0x7F
+        how = f" (signal {signal_number})" if signal_number else f" (exit status {death.status >> 8})"
+    return wire.Failure("plugin-crashed", f"the plugin's process ended{how}", "It is started again for the next call.")

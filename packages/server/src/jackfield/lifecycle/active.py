@@ -1,0 +1,128 @@
+"""What is at work in each tenant, ready to be dispatched to. Read on every trigger, so it is kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from jackfield_sdk.manifest import EventHandler, Filter, Widget
+
+from jackfield.invocation import ActiveInstallation
+from jackfield.lifecycle.snapshots import Snapshots
+
+__all__ = ["ActiveInstallations", "TenantPlugins", "assemble"]
+
+T = TypeVar("T")
+Found = tuple[tuple[ActiveInstallation, T], ...]
+
+_TENANTS = 10_000
+"""Tenants kept in memory; the least recently used one goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPlugins:
+    """Everything active in one tenant. A change makes a new one.
+
+    Attributes:
+        by_slug: The plugin's `default` instance, under its slug; every other one under `slug@instance`.
+        filters: Hook point → handlers of all instances, by priority, then slug.
+        events: Event → handlers, by slug.
+        widgets: Slot → widgets, by order, then slug.
+    """
+
+    by_slug: Mapping[str, ActiveInstallation]
+    by_id: Mapping[str, ActiveInstallation]
+    filters: Mapping[str, Found[Filter]]
+    events: Mapping[str, Found[EventHandler]]
+    widgets: Mapping[str, Found[Widget]]
+
+
+def assemble(installations: Iterable[tuple[str, ActiveInstallation]]) -> TenantPlugins:
+    """Index active installations.
+
+    Args:
+        installations: Pairs of instance name and installation.
+    """
+    named = sorted(installations, key=lambda pair: (pair[1].slug, pair[0]))
+    found = [installation for _, installation in named]
+    filters: defaultdict[str, list[tuple[ActiveInstallation, Filter]]] = defaultdict(list)
+    events: defaultdict[str, list[tuple[ActiveInstallation, EventHandler]]] = defaultdict(list)
+    widgets: defaultdict[str, list[tuple[ActiveInstallation, Widget]]] = defaultdict(list)
+    for installation in found:
+        manifest = installation.manifest
+        for part in manifest.filters:
+            filters[part.hook].append((installation, part))
+        for handler in manifest.events:
+            events[handler.event].append((installation, handler))
+        for widget in manifest.widgets:
+            widgets[widget.slot].append((installation, widget))
+    # Sorting is stable, so equal priorities stay in the order of slugs, and within a plugin in that of its manifest.
+    return TenantPlugins(
+        by_slug={key_of(installation.slug, instance): installation for instance, installation in named},
+        by_id={installation.id: installation for installation in found},
+        filters={hook: tuple(sorted(pairs, key=lambda pair: pair[1].priority)) for hook, pairs in filters.items()},
+        events={event: tuple(pairs) for event, pairs in events.items()},
+        widgets={slot: tuple(sorted(pairs, key=lambda pair: pair[1].order)) for slot, pairs in widgets.items()},
+    )
+
+
+def key_of(slug: str, instance: str) -> str:
+    """How an installation is found in `by_slug`."""
+    return slug if instance == "default" else f"{slug}@{instance}"
+
+
+class ActiveInstallations:
+    """The cache. A tenant is loaded once, however many ask at the same time.
+
+    Args:
+        capacity: Tenants kept in memory.
+    """
+
+    def __init__(self, snapshots: Snapshots, capacity: int = _TENANTS) -> None:
+        self._snapshots = snapshots
+        self._capacity = capacity
+        self._cached: OrderedDict[str, TenantPlugins] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[TenantPlugins]] = {}
+
+    def peek(self, tenant_id: str) -> TenantPlugins | None:
+        """What is cached, without waiting; None when the tenant has to be loaded (`get`)."""
+        plugins = self._cached.get(tenant_id)
+        if plugins is not None:
+            self._cached.move_to_end(tenant_id)
+        return plugins
+
+    async def get(self, tenant_id: str) -> TenantPlugins:
+        """Everything active in a tenant."""
+        plugins = self.peek(tenant_id)
+        if plugins is not None:
+            return plugins
+        task = self._loading.get(tenant_id)
+        if task is None:
+            task = self._loading[tenant_id] = asyncio.create_task(self._load(tenant_id))
+        # Shielded: one caller that gives up must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    async def by_id(self, tenant_id: str, installation_id: str) -> ActiveInstallation | None:
+        """The active installation with this id."""
+        return (await self.get(tenant_id)).by_id.get(installation_id)
+
+    def invalidate(self, tenant_id: str) -> None:
+        """Forget a tenant: something has changed. What is being loaded at this moment is not kept either."""
+        self._cached.pop(tenant_id, None)
+        self._loading.pop(tenant_id, None)
+
+    async def _load(self, tenant_id: str) -> TenantPlugins:
+        this = asyncio.current_task()
+        try:
+            plugins = assemble(await self._snapshots.active(tenant_id))
+            if self._loading.get(tenant_id) is this:
+                self._cached[tenant_id] = plugins
+                if len(self._cached) > self._capacity:
+                    self._cached.popitem(last=False)
+            return plugins
+        finally:
+            if self._loading.get(tenant_id) is this:
+                del self._loading[tenant_id]

@@ -1,0 +1,411 @@
+"""The journal: operations as steps that are done, or undone, whatever happens in between.
+
+Two kinds of step, because there are two kinds of certainty. A `Change` works inside the database and is applied in the same
+transaction that journals it: after a crash it has happened, or it has not, and the journal knows. An `Effect` works outside (a
+plugin's hook, a file); it is journalled as begun before and as finished after, so that a crash in between leaves one question
+open, and the step itself says the answer: it may be repeated, or it counts as failed.
+
+No transaction is open while an effect runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.clock import Clock
+from jackfield.db import Database
+from jackfield.errors import JackfieldError
+from jackfield.ids import new_id
+from jackfield.lifecycle.errors import InterruptedStepError, OperationInProgressError
+from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
+
+__all__ = ["Actor", "Change", "Effect", "Journal", "Order", "Run", "Step", "StepFailure"]
+
+_log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=10)
+"""Longer than any step: the longest hook may take five minutes. Renewed with each step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked for an operation.
+
+    Attributes:
+        id: The member (or the token, when it stands for a program), as plugins see it.
+        subject: The name in the audit trail.
+    """
+
+    id: str
+    role: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done.
+
+    Attributes:
+        slug: The plugin that was asked for; `locks` has it and every other plugin that the operation touches or relies on.
+        data: See `OperationRow.data`.
+    """
+
+    kind: str
+    tenant_id: str
+    slug: str
+    instance: str
+    installation_id: str
+    data: Mapping[str, Any]
+    locks: frozenset[str]
+    actor: Actor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """Why a step failed, as journalled."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Run:
+    """An operation on its way.
+
+    Attributes:
+        states: Step → `started`, `done`, `failed` or `undone`.
+        results: Step → what it left for others.
+        failures: Steps whose failure was put up with.
+        error: What stopped it, if anything; `stopped_by` is the same as journalled, and is known after a crash too.
+    """
+
+    id: str
+    order: Order
+    states: dict[str, str] = field(default_factory=dict[str, str])
+    results: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    failures: dict[str, StepFailure] = field(default_factory=dict[str, StepFailure])
+    error: Exception | None = None
+    stopped_by: StepFailure | None = None
+    is_undoing: bool = False
+
+    @property
+    def tenant_id(self) -> str:
+        return self.order.tenant_id
+
+    def why(self) -> tuple[str, str] | None:
+        """Code and message of what stopped it, as the reason of a state."""
+        return (self.stopped_by.code, self.stopped_by.message) if self.stopped_by else None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step inside the database.
+
+    Attributes:
+        undo: Takes it back; None when there is nothing to take back.
+        give_up: Called instead when `undo` itself raises; the operation then ends as `stuck`. Without it the operation stays
+            open and is undone at the next start.
+    """
+
+    name: str
+    do: Callable[[AsyncSession, Run], Awaitable[None]]
+    undo: Callable[[AsyncSession, Run], Awaitable[None]] | None = None
+    give_up: Callable[[AsyncSession, Run, Exception], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A step outside the database.
+
+    Attributes:
+        undo: Takes it back once it was done. A failure is logged and stops nothing, for there is nobody left to tell.
+        is_repeatable: It may run again when a crash left it unfinished. Otherwise it then counts as failed.
+        is_tolerated: Its failure is recorded and the operation goes on.
+    """
+
+    name: str
+    do: Callable[[Run], Awaitable[dict[str, Any] | None]]
+    undo: Callable[[Run], Awaitable[None]] | None = None
+    is_repeatable: bool = False
+    is_tolerated: bool = False
+
+
+Step = Change | Effect
+
+
+class Journal:
+    """Runs operations.
+
+    Args:
+        node_id: Names this process in the rows it is working on.
+        committed: Called with the tenant's id after each committed change, so that caches can drop what they hold.
+    """
+
+    def __init__(self, database: Database, clock: Clock, node_id: str, committed: Callable[[str], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._node_id = node_id
+        self._committed = committed
+        self._running: set[str] = set()
+
+    async def run(self, order: Order, steps: Sequence[Step]) -> Run:
+        """Do all steps; the first is a `Change`, applied in the transaction that opens the operation.
+
+        Raises:
+            OperationInProgressError: Another operation holds one of the locks.
+            Exception: Whatever stopped it, after it was undone. When undoing was not possible either, the operation stays
+                open (or `stuck`) in the journal.
+        """
+        run = Run(new_id("op"), order)
+        self._running.add(run.id)
+        try:
+            await self._open(run, steps)
+            await self._drive(run, steps)
+        finally:
+            self._running.discard(run.id)
+        return run
+
+    async def resume(self, operation: OperationRow, steps: Sequence[Step]) -> Run:
+        """Go on with an operation that a crash left open, or go on undoing it. Never raises what stopped it; see `Run.error`."""
+        run = await self._load(operation)
+        self._running.add(run.id)
+        try:
+            await self._drive(run, steps)
+        except Exception as error:
+            run.error = error
+        finally:
+            self._running.discard(run.id)
+        return run
+
+    async def open_operations(self, *, tenant_id: str | None = None, at_start: bool = False) -> list[OperationRow]:
+        """Operations that nobody works on any more, oldest first.
+
+        Args:
+            tenant_id: Only this tenant's.
+            at_start: This node has just started. On SQLite there is one node, so whatever is open belongs to its dead
+                predecessor; elsewhere a lease tells the dead from the living.
+        """
+        query = select(OperationRow).where(OperationRow.state.in_(("running", "undoing"))).order_by(OperationRow.id)
+        async with self._database.read(tenant_id) as session:
+            rows = list(await session.scalars(query))
+        now, takes_all = self._clock.now(), at_start and self._database.is_sqlite
+        return [
+            row
+            for row in rows
+            if row.id not in self._running and (takes_all or row.owner == self._node_id or row.lease_until < now)
+        ]
+
+    # -- the way there ------------------------------------------------------------------------------------------------
+
+    async def _open(self, run: Run, steps: Sequence[Step]) -> None:
+        first, order, now = steps[0], run.order, self._clock.now()
+        if not isinstance(first, Change):
+            raise TypeError(f"{order.kind}: the first step is not a change")
+        async with self._database.write(order.tenant_id) as session:
+            session.add(
+                OperationRow(
+                    id=run.id, tenant_id=order.tenant_id, kind=order.kind, slug=order.slug, instance=order.instance,
+                    installation_id=order.installation_id, state="running", data={**order.data, "locks": sorted(order.locks)},
+                    actor_id=order.actor and order.actor.id, actor_role=order.actor and order.actor.role,
+                    actor_subject=order.actor and order.actor.subject,
+                    error_code=None, error_message=None, owner=self._node_id, lease_until=now + LEASE, started_at=now,
+                    finished_at=None,
+                )
+            )  # fmt: skip
+            await session.flush()
+            await self._take_locks(session, run)
+            await self._apply(session, run, first, 0, is_last=len(steps) == 1)
+        self._applied(run, first)
+
+    async def _take_locks(self, session: AsyncSession, run: Run) -> None:
+        names = sorted(run.order.locks)
+        held = await session.scalar(select(LockRow).where(LockRow.slug.in_(names)))
+        if held is None:
+            try:
+                session.add_all(LockRow(tenant_id=run.tenant_id, slug=name, operation_id=run.id) for name in names)
+                await session.flush()
+            except IntegrityError as error:  # another node was quicker
+                raise OperationInProgressError(run.order.slug, "unknown", None) from error
+            return
+        holder = await session.get(OperationRow, held.operation_id)
+        raise OperationInProgressError(held.slug, holder.kind if holder else "unknown", held.operation_id)
+
+    async def _drive(self, run: Run, steps: Sequence[Step]) -> None:
+        if not run.is_undoing:
+            failed = await self._forward(run, steps)
+            if failed is None:
+                return
+            run.error = failed
+        await self._backward(run, steps)
+        if run.error is not None:
+            raise run.error
+
+    async def _forward(self, run: Run, steps: Sequence[Step]) -> Exception | None:
+        """Do what is not done yet; what stopped it, or None."""
+        for position, step in enumerate(steps):
+            state = run.states.get(step.name)
+            if state in ("done", "failed"):
+                continue
+            try:
+                if isinstance(step, Change):
+                    async with self._database.write(run.tenant_id) as session:
+                        await self._apply(session, run, step, position, is_last=position == len(steps) - 1)
+                    self._applied(run, step)
+                elif state == "started" and not step.is_repeatable:
+                    raise InterruptedStepError(step.name)
+                else:
+                    await self._perform(run, step, position, is_new=state is None)
+            except Exception as error:
+                is_tolerated = isinstance(step, Effect) and step.is_tolerated
+                await self._fail(run, step, error, is_tolerated=is_tolerated)
+                if not is_tolerated:
+                    return error
+        await self._close_if_open(run)
+        return None
+
+    async def _apply(self, session: AsyncSession, run: Run, step: Change, position: int, *, is_last: bool) -> None:
+        now = self._clock.now()
+        run.results.setdefault(step.name, {})
+        await step.do(session, run)
+        session.add(self._row(run, step, position, state="done", result=run.results[step.name], finished_at=now))
+        await self._set(session, run, lease_until=now + LEASE)
+        if is_last:
+            await self._close(session, run, "done")
+
+    def _applied(self, run: Run, step: Change) -> None:
+        run.states[step.name] = "done"
+        self._committed(run.tenant_id)
+
+    async def _perform(self, run: Run, step: Effect, position: int, *, is_new: bool) -> None:
+        async with self._database.write(run.tenant_id) as session:
+            if is_new:
+                session.add(self._row(run, step, position, state="started", result={}, finished_at=None))
+            await self._set(session, run, lease_until=self._clock.now() + LEASE)
+        run.states[step.name] = "started"
+        result = await step.do(run) or {}
+        async with self._database.write(run.tenant_id) as session:
+            await self._mark(session, run, step, state="done", result=result, finished_at=self._clock.now())
+        run.states[step.name] = "done"
+        run.results[step.name] = result
+
+    async def _fail(self, run: Run, step: Step, error: Exception, *, is_tolerated: bool) -> None:
+        """Journal a failure; unless it is put up with, the operation turns back in the same transaction."""
+        failure = _failure(error)
+        told: dict[str, Any] = {"error_code": failure.code, "error_message": failure.message}
+        async with self._database.write(run.tenant_id) as session:
+            if isinstance(step, Effect):
+                await self._mark(session, run, step, state="failed", finished_at=self._clock.now(), **told)
+            if not is_tolerated:
+                await self._set(session, run, state="undoing", **told)
+        if not is_tolerated:
+            run.is_undoing, run.stopped_by = True, failure
+        if isinstance(step, Effect):
+            run.states[step.name] = "failed"
+            run.failures[step.name] = failure
+
+    async def _close_if_open(self, run: Run) -> None:
+        """The last step was an effect: nothing closed the operation yet."""
+        async with self._database.write(run.tenant_id) as session:
+            operation = await session.get(OperationRow, run.id)
+            if operation is not None and operation.state == "running":
+                await self._close(session, run, "done")
+
+    # -- the way back --------------------------------------------------------------------------------------------------
+
+    async def _backward(self, run: Run, steps: Sequence[Step]) -> None:
+        for step in reversed(steps):
+            if run.states.get(step.name) != "done":
+                continue
+            if isinstance(step, Effect):
+                await self._unperform(run, step)
+            elif not await self._unapply(run, step):
+                return
+            run.states[step.name] = "undone"
+        async with self._database.write(run.tenant_id) as session:
+            await self._close(session, run, "failed")
+
+    async def _unapply(self, run: Run, step: Change) -> bool:
+        """Whether it could be undone."""
+        try:
+            async with self._database.write(run.tenant_id) as session:
+                if step.undo is not None:
+                    await step.undo(session, run)
+                await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
+        except Exception as error:
+            if step.give_up is None:
+                raise
+            _log.error("lifecycle.undo_failed", operation=run.id, step=step.name, error=repr(error))
+            async with self._database.write(run.tenant_id) as session:
+                await step.give_up(session, run, error)
+                await self._close(session, run, "stuck")
+            return False
+        finally:
+            self._committed(run.tenant_id)
+        return True
+
+    async def _unperform(self, run: Run, step: Effect) -> None:
+        if step.undo is not None:
+            try:
+                await step.undo(run)
+            except Exception as error:
+                _log.warning("lifecycle.compensation_failed", operation=run.id, step=step.name, error=repr(error))
+        async with self._database.write(run.tenant_id) as session:
+            await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
+
+    # -- rows ------------------------------------------------------------------------------------------------------------
+
+    async def _load(self, operation: OperationRow) -> Run:
+        actor = None
+        if operation.actor_id is not None:
+            actor = Actor(operation.actor_id, operation.actor_role or "", operation.actor_subject or "")
+        data = dict(operation.data)
+        order = Order(
+            operation.kind, operation.tenant_id, operation.slug, operation.instance, operation.installation_id or "", data,
+            frozenset(data["locks"]), actor,
+        )  # fmt: skip
+        run = Run(operation.id, order, is_undoing=operation.state == "undoing")
+        if operation.error_code is not None:
+            run.stopped_by = StepFailure(operation.error_code, operation.error_message or "")
+        async with self._database.write(operation.tenant_id) as session:
+            await self._set(session, run, owner=self._node_id, lease_until=self._clock.now() + LEASE)
+            rows = await session.scalars(select(StepRow).where(StepRow.operation_id == operation.id))
+            for row in rows:
+                run.states[row.name] = row.state
+                run.results[row.name] = row.result
+                if row.state == "failed":
+                    run.failures[row.name] = StepFailure(row.error_code or "error", row.error_message or "")
+        return run
+
+    def _row(self, run: Run, step: Step, position: int, **values: Any) -> StepRow:
+        return StepRow(
+            id=new_id("step"), tenant_id=run.tenant_id, operation_id=run.id, position=position, name=step.name,
+            error_code=None, error_message=None, started_at=self._clock.now(), undone_at=None, **values,
+        )  # fmt: skip
+
+    async def _mark(self, session: AsyncSession, run: Run, step: Step, **values: Any) -> None:
+        await session.execute(
+            update(StepRow).where(StepRow.operation_id == run.id, StepRow.name == step.name).values(**values)
+        )
+
+    async def _set(self, session: AsyncSession, run: Run, **values: Any) -> None:
+        await session.execute(update(OperationRow).where(OperationRow.id == run.id).values(**values))
+
+    async def _close(self, session: AsyncSession, run: Run, state: str) -> None:
+        """End the operation. What was kept for a crash is forgotten: an uninstalled plugin's configuration must not live on here."""
+        await session.execute(update(StepRow).where(StepRow.operation_id == run.id).values(result={}))
+        await self._set(session, run, state=state, finished_at=self._clock.now(), data={})
+        await session.execute(delete(LockRow).where(LockRow.operation_id == run.id))
+
+
+def _failure(error: Exception) -> StepFailure:
+    if isinstance(error, JackfieldError):
+        return StepFailure(error.code, str(error)[:4000])
+    return StepFailure("internal-error", f"{type(error).__name__}: {error}"[:4000])

@@ -1,0 +1,92 @@
+"""Statements about installations. The session's tenant narrows each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.errors import JackfieldError
+from jackfield.lifecycle.errors import NotInstalledError
+from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.states import Event, State, move
+
+__all__ = ["by_id", "change_state", "find", "inactive_among", "listed", "reason_of", "require"]
+
+
+async def find(session: AsyncSession, slug: str, instance: str) -> InstallationRow | None:
+    """The row of an installation, one whose data was kept included."""
+    return await session.scalar(
+        select(InstallationRow).where(InstallationRow.slug == slug, InstallationRow.instance == instance)
+    )
+
+
+async def require(session: AsyncSession, slug: str, instance: str) -> InstallationRow:
+    """The row of an installation that the tenant can see.
+
+    Raises:
+        NotInstalledError: There is none.
+    """
+    row = await find(session, slug, instance)
+    if row is None or not State(row.state).is_listed:
+        raise NotInstalledError(slug)
+    return row
+
+
+async def by_id(session: AsyncSession, installation_id: str) -> InstallationRow:
+    """The row with this id, fresh from the database.
+
+    Raises:
+        NotInstalledError: It is gone.
+    """
+    row = await session.get(InstallationRow, installation_id, populate_existing=True)
+    if row is None:
+        raise NotInstalledError(installation_id)
+    return row
+
+
+async def listed(session: AsyncSession, states: Iterable[State] = ()) -> list[InstallationRow]:
+    """Installations that the tenant can see, by slug."""
+    wanted = [state.value for state in states] or [state.value for state in State if state.is_listed]
+    rows = await session.scalars(
+        select(InstallationRow)
+        .where(InstallationRow.state.in_(wanted))
+        .order_by(InstallationRow.slug, InstallationRow.instance)
+    )
+    return list(rows)
+
+
+async def inactive_among(session: AsyncSession, slugs: Iterable[str]) -> list[str]:
+    """Those of the plugins that are not active, sorted."""
+    wanted = set(slugs)
+    if not wanted:
+        return []
+    active = await session.scalars(
+        select(InstallationRow.slug).where(InstallationRow.slug.in_(wanted), InstallationRow.state == State.ACTIVE.value)
+    )
+    return sorted(wanted - set(active))
+
+
+def reason_of(error: JackfieldError) -> tuple[str, str]:
+    """An error as the reason of a state."""
+    return error.code, str(error)
+
+
+def change_state(
+    row: InstallationRow, *events: Event, now: datetime, reason: tuple[str, str] | None = None
+) -> None:
+    """Move a row through events; what it says about why is replaced.
+
+    Raises:
+        NotNowError: One of them cannot happen.
+    """
+    state = State(row.state)
+    for event in events:
+        state = move(state, event)
+    row.state = state.value
+    row.reason_code, row.reason_message = reason or (None, None)
+    row.updated_at = now
+    if state is State.ACTIVE:
+        row.activated_at = now

@@ -1,0 +1,410 @@
+"""`Lifecycle`: every verb on a tenant's plugins. Each one checks, plans, and hands a list of steps to the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import structlog
+from jackfield_sdk.wire import Caller
+
+from jackfield import capabilities
+from jackfield.clock import Clock
+from jackfield.db import Database
+from jackfield.ids import new_id
+from jackfield.invocation import Invocation, Outcome
+from jackfield.lifecycle import consent
+from jackfield.lifecycle.active import ActiveInstallations
+from jackfield.lifecycle.configuration import Candidate, accept
+from jackfield.lifecycle.errors import (
+    DependencyConsentMissingError,
+    DependentsActiveError,
+    DependentsInstalledError,
+    GrantsWithdrawnError,
+    InstanceInvalidError,
+    NeedsConfigurationError,
+    OperationInProgressError,
+)
+from jackfield.lifecycle.exports import Exports
+from jackfield.lifecycle.hooks import declared
+from jackfield.lifecycle.interfaces import Catalogue, Runner
+from jackfield.lifecycle.journal import Actor, Journal, Order, Run, Step
+from jackfield.lifecycle.models import InstallationRow, OperationRow
+from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan
+from jackfield.lifecycle.repository import listed, require
+from jackfield.lifecycle.snapshots import Snapshots
+from jackfield.lifecycle.states import State
+from jackfield.lifecycle.steps import Package, Tools, steps_of
+from jackfield.lifecycle.turns import Turns
+from jackfield.lifecycle.views import Installed, view
+from jackfield.registry import Release
+from jackfield.surface import Surface
+
+__all__ = ["DataChoice", "Lifecycle"]
+
+T = TypeVar("T")
+DataChoice = Literal["keep", "export", "delete"]
+
+_log = structlog.stdlib.get_logger(__name__)
+_INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+class Lifecycle:
+    """What tenants do with plugins.
+
+    An operation that has begun goes on when its caller goes away: it runs in a task of its own, and `close` waits for it.
+
+    Args:
+        active: The cache that is told of every change.
+        node_id: Names this process in the journal; made when absent.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        catalogue: Catalogue,
+        runner: Runner,
+        surface: Surface,
+        snapshots: Snapshots,
+        active: ActiveInstallations,
+        clock: Clock,
+        data_dir: Path,
+        node_id: str | None = None,
+    ) -> None:
+        self._database = database
+        self._snapshots = snapshots
+        self._runner = runner
+        self._journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
+        self._planner = Planner(database, catalogue, snapshots, surface)
+        self.exports = Exports(database, clock, data_dir)
+        self._tools = Tools(database, snapshots, runner, clock, self.exports)
+        self._turns = Turns()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    async def get(self, tenant_id: str, slug: str, *, instance: str = "default") -> Installed:
+        """One installation.
+
+        Raises:
+            NotInstalledError: The tenant does not have it.
+        """
+        row, release = await self._found(tenant_id, slug, instance)
+        return view(row, release, await self._snapshots.secrets(row, release))
+
+    async def list(self, tenant_id: str, *, states: Iterable[State] = ()) -> list[Installed]:
+        """All installations of a tenant, by slug; with `states`, only those."""
+        async with self._database.read(tenant_id) as session:
+            rows = await listed(session, states)
+        found: list[Installed] = []
+        for row in rows:
+            release = await self._snapshots.release(row.slug, row.version)
+            found.append(view(row, release, await self._snapshots.secrets(row, release)))
+        return found
+
+    async def inventory(self, tenant_id: str, slug: str, *, instance: str = "default") -> Mapping[str, Any]:
+        """What it owns: counts of stored values, rows and secrets."""
+        async with self._database.read(tenant_id) as session:
+            row = await require(session, slug, instance)
+            return await capabilities.inventory(session, row.id)
+
+    async def health(self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None) -> Outcome | None:
+        """Run its health check now; None when it has none, or is not active."""
+        row, release = await self._found(tenant_id, slug, instance)
+        check = release.manifest.health
+        if check is None or State(row.state) is not State.ACTIVE:
+            return None
+        caller = Caller(actor.id, actor.role) if actor else None
+        installation = await self._snapshots.of(row)
+        return await self._runner.run(
+            Invocation(installation, "health", "health", check.handler, None, check.timeout_ms, caller)
+        )
+
+    # -- planning --------------------------------------------------------------------------------------------------------
+
+    async def plan_install(
+        self, tenant_id: str, slug: str, version: str | None = None, *, instance: str = "default"
+    ) -> InstallPlan:
+        """What installing would do; nothing is changed.
+
+        Raises:
+            MissingError: No such plugin or release.
+            SurfaceMismatchError: The host does not offer what the release was made for.
+        """
+        _check_instance(instance)
+        return await self._planner.install(tenant_id, slug, version, instance)
+
+    async def plan_uninstall(self, tenant_id: str, slug: str, *, instance: str = "default") -> UninstallPlan:
+        """What uninstalling would remove, and who stands in the way."""
+        return await self._planner.uninstall(tenant_id, slug, instance)
+
+    # -- changing --------------------------------------------------------------------------------------------------------
+
+    async def install(
+        self,
+        tenant_id: str,
+        slug: str,
+        *,
+        version: str | None = None,
+        grants: Iterable[str] = (),
+        config: Mapping[str, Any] | None = None,
+        instance: str = "default",
+        grants_for: Mapping[str, Iterable[str]] | None = None,
+        actor: Actor | None = None,
+    ) -> Installed:
+        """Install a plugin and those that it needs, and activate them.
+
+        With required configuration missing it ends up inactive; `Installed.missing_config` says what is missing.
+
+        Args:
+            grants: Every required permission and whatever optional ones the tenant gives.
+            grants_for: Slug → grants of plugins that are installed along with it.
+
+        Raises:
+            AlreadyInstalledError, GrantsMissingError, GrantsUnknownError, ConfigInvalidError, DependencyConsentMissingError,
+            DependencyUnresolvedError, SurfaceMismatchError: Nothing was begun.
+            InstallFailedError: `on_install` failed; nothing is left of it.
+        """
+        await self._clear(tenant_id)
+        plan = await self.plan_install(tenant_id, slug, version, instance=instance)
+        while True:
+            async with self._turns.take(tenant_id, plan.locks):
+                seen, plan = plan, await self.plan_install(tenant_id, slug, version, instance=instance)
+                if not plan.locks <= seen.locks:
+                    continue  # while we waited for our turn it came to need others
+                if plan.conflicts:
+                    raise plan.conflicts[0]
+                packages, secrets = _packages(plan, frozenset(grants), config, grants_for or {})
+                order = self._order("install", tenant_id, packages[-1], plan.locks, actor)
+                steps = steps_of(order.kind, self._tools, order.data, secrets)
+                try:
+                    await self._run(order, steps)
+                except Exception:
+                    for package in packages:
+                        await self._runner.retire(package.installation_id)
+                    raise
+                return await self.get(tenant_id, slug, instance=instance)
+
+    async def configure(
+        self,
+        tenant_id: str,
+        slug: str,
+        config: Mapping[str, Any],
+        *,
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> Installed:
+        """Replace the configuration. A secret that is left out stays as it is; null removes it.
+
+        Raises:
+            ConfigInvalidError: It does not fit the schema.
+            NeedsConfigurationError: Something required is missing.
+            ConfigureFailedError: `on_configure` refused it; the old one stays.
+        """
+        async with self._turn(tenant_id, slug) as _:
+            row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
+            data = {
+                "config": candidate.config, "secret_names": sorted(candidate.secrets), "missing": [],
+                "hooks": declared(release.manifest),
+            }  # fmt: skip
+            await self._do("configure", row, data, actor, candidate.secrets)
+            await self._runner.retire(row.id)
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def test_config(
+        self,
+        tenant_id: str,
+        slug: str,
+        config: Mapping[str, Any],
+        *,
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> ConfigTest:
+        """Run the plugin's own check of a configuration; nothing is saved.
+
+        Raises:
+            ConfigInvalidError: It does not fit the schema.
+            NeedsConfigurationError: Something required is missing.
+        """
+        row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
+        if release.manifest.config is None or release.manifest.config.validate is None:
+            return ConfigTest(is_ok=True, is_checked=False)
+        trial_id = new_id("trial")
+        data = {"trial_id": trial_id, "config": candidate.config}
+        run = await self._do("config-test", row, data, actor, candidate.secrets, locks=frozenset())
+        await self._runner.retire(trial_id)
+        if failure := run.failures.get("check"):
+            return ConfigTest(is_ok=False, is_checked=False, code=failure.code, message=failure.message)
+        outcome = run.results["check"]
+        return ConfigTest(
+            is_ok=outcome["status"] == "ok", is_checked=True, code=outcome["code"], message=outcome["message"],
+            hint=outcome["hint"],
+        )  # fmt: skip
+
+    async def set_grants(
+        self,
+        tenant_id: str,
+        slug: str,
+        grants: Iterable[str],
+        *,
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> Installed:
+        """Replace the grants; those left out are withdrawn, implied ones too. In force for the next call.
+
+        Raises:
+            GrantsUnknownError: Something is granted that the plugin does not ask for.
+            GrantsMissingError: Something required is withdrawn while it is active.
+        """
+        async with self._turn(tenant_id, slug):
+            row, release = await self._found(tenant_id, slug, instance)
+            at_rest = State(row.state) is State.INACTIVE
+            agreed = consent.replaced(release.manifest, grants, at_rest=at_rest)
+            await self._do("set-grants", row, {"grants": sorted(agreed), "state": row.state}, actor)
+            await self._runner.retire(row.id)
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def activate(
+        self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None
+    ) -> Installed:
+        """Put it to work. An active one stays as it is.
+
+        Raises:
+            NeedsConfigurationError, GrantsWithdrawnError, DependenciesInactiveError: What it lacks.
+            ActivationFailedError: `on_activate` failed; it stays inactive.
+        """
+        row, release = await self._found(tenant_id, slug, instance)
+        needs = sorted(part.slug for part in release.manifest.requires if not part.optional)
+        async with self._turn(tenant_id, slug, *needs):
+            row, release = await self._found(tenant_id, slug, instance)
+            if State(row.state) is not State.ACTIVE:
+                await self._check_ready(row, release)
+                data = {"hooks": declared(release.manifest), "needs": needs}
+                await self._do("activate", row, data, actor, locks=frozenset({slug, *needs}))
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def deactivate(
+        self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None
+    ) -> Installed:
+        """Take it from work, data and configuration kept. An inactive one stays as it is.
+
+        Raises:
+            DependentsActiveError: Active plugins need it.
+        """
+        async with self._turn(tenant_id, slug):
+            row, release = await self._found(tenant_id, slug, instance)
+            if State(row.state) is not State.INACTIVE:
+                if dependents := await self._planner.dependents(tenant_id, row, active=True):
+                    raise DependentsActiveError(slug, dependents)
+                await self._do("deactivate", row, {"hooks": declared(release.manifest)}, actor)
+                await self._runner.retire(row.id)
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def uninstall(
+        self,
+        tenant_id: str,
+        slug: str,
+        *,
+        data: DataChoice = "delete",
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> Removed:
+        """Remove it. `export` writes its data to a file first; `keep` leaves the data for the next installation.
+
+        Raises:
+            DependentsInstalledError: Installed plugins need it.
+            ExportFailedError: Nothing was removed.
+        """
+        async with self._turn(tenant_id, slug):
+            row, release = await self._found(tenant_id, slug, instance)
+            if dependents := await self._planner.dependents(tenant_id, row, active=False):
+                raise DependentsInstalledError(slug, dependents)
+            owned = await self.inventory(tenant_id, slug, instance=instance)
+            export_id = new_id("exp") if data == "export" else None
+            order = {"mode": data, "export_id": export_id, "state": row.state, "hooks": declared(release.manifest)}
+            await self._do("uninstall", row, order, actor)
+        return Removed(slug, instance, row.version, data, dict(owned), export_id)
+
+    async def recover(self) -> list[Run]:
+        """End every operation that a dead node left open: finish it, or undo it. Called once when a node starts."""
+        return await self._end(await self._journal.open_operations(at_start=True))
+
+    async def close(self) -> None:
+        """Wait for operations that are on their way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # -- how it is done ----------------------------------------------------------------------------------------------------
+
+    async def _found(self, tenant_id: str, slug: str, instance: str) -> tuple[InstallationRow, Release]:
+        async with self._database.read(tenant_id) as session:
+            row = await require(session, slug, instance)
+        return row, await self._snapshots.release(row.slug, row.version)
+
+    async def _candidate(
+        self, tenant_id: str, slug: str, instance: str, config: Mapping[str, Any]
+    ) -> tuple[InstallationRow, Release, Candidate]:
+        row, release = await self._found(tenant_id, slug, instance)
+        candidate = accept(release.manifest, config, await self._snapshots.secrets(row, release))
+        if candidate.missing:
+            raise NeedsConfigurationError(slug, candidate.missing)
+        return row, release, candidate
+
+    async def _check_ready(self, row: InstallationRow, release: Release) -> None:
+        seen = view(row, release, await self._snapshots.secrets(row, release))
+        if seen.missing_config:
+            raise NeedsConfigurationError(row.slug, seen.missing_config)
+        if seen.missing_grants:
+            raise GrantsWithdrawnError(row.slug, seen.missing_grants)
+
+    @asynccontextmanager
+    async def _turn(self, tenant_id: str, *slugs: str) -> AsyncIterator[None]:
+        """Our turn with these plugins, after whatever we left open about them has been ended."""
+        async with self._turns.take(tenant_id, slugs):
+            await self._end(await self._journal.open_operations(tenant_id=tenant_id))
+            yield
+
+    async def _do(
+        self,
+        kind: str,
+        row: InstallationRow,
+        data: Mapping[str, Any],
+        actor: Actor | None,
+        secrets: Mapping[str, str | None] | None = None,
+        locks: frozenset[str] | None = None,
+    ) -> Run:
+        order = Order(
+            kind, row.tenant_id, row.slug, row.instance, row.id, data, frozenset({row.slug}) if locks is None else locks,
+            actor,
+        )  # fmt: skip
+        return await self._run(order, steps_of(kind, self._tools, data, {row.id: secrets or {}}))
+
+    async def _run(self, order: Order, steps: Sequence[Step]) -> Run:
+        """Do it in a task of its own: a caller that hangs up must not stop an operation in the middle."""
+        task = asyncio.create_task(self._journal.run(order, steps))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Run]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # journalled; looked at here so that asyncio does not report it once more when nobody waits
+
+    async def _end(self, operations: Iterable[OperationRow]) -> list[Run]:
+        ended: list[Run] = []
+        for operation in operations:
+            try:
+                run = await self._journal.resume(operation, steps_of(operation.kind, self._tools, operation.data, {}))
+            except Exception as error:
+                # One that cannot be ended must not keep a node from starting; it stays open and is seen.
+                _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)
+                continue
+            _log.info("lifecycle.recovered", operation=run.id, kind=operation.kind, was_undone=run.is_undoing)
+            ended.append(run)
+        return ended

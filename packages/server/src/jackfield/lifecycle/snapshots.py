@@ -1,0 +1,101 @@
+"""Installations as the runtime sees them, made from rows, releases and the names of stored secrets."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from jackfield.capabilities import secret_names
+from jackfield.db import Database
+from jackfield.errors import MissingError
+from jackfield.invocation import ActiveInstallation
+from jackfield.lifecycle.configuration import effective
+from jackfield.lifecycle.interfaces import Catalogue
+from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.states import State
+from jackfield.registry import Release
+
+__all__ = ["Snapshots", "snapshot"]
+
+_log = structlog.get_logger(__name__)
+_RELEASES = 2_000
+
+
+def snapshot(
+    row: InstallationRow,
+    release: Release,
+    secrets: Iterable[str],
+    *,
+    id: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    revision: int | None = None,
+) -> ActiveInstallation:
+    """One installation; `id`, `config` and `revision` stand in for the row's own while a configuration is tried."""
+    return ActiveInstallation(
+        id=row.id if id is None else id,
+        tenant_id=row.tenant_id,
+        slug=row.slug,
+        version=release.version,
+        digest=release.digest,
+        image_path=release.image_path,
+        manifest=release.manifest,
+        grants=frozenset(row.grants),
+        config=effective(release.manifest, row.config if config is None else config),
+        secret_names=tuple(sorted(secrets)),
+        revision=row.revision if revision is None else revision,
+    )
+
+
+class Snapshots:
+    """Loads them. Releases never change, so the last few thousand are kept, one copy for all tenants."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._releases: OrderedDict[tuple[str, str], Release] = OrderedDict()
+
+    async def release(self, slug: str, version: str) -> Release:
+        """The release that an installation is pinned to, yanked or not.
+
+        Raises:
+            MissingError: The registry does not have it any more.
+        """
+        key = (slug, version)
+        release = self._releases.get(key)
+        if release is None:
+            release = self._releases[key] = await self._catalogue.release(slug, version)
+            if len(self._releases) > _RELEASES:
+                self._releases.popitem(last=False)
+        else:
+            self._releases.move_to_end(key)
+        return release
+
+    async def of(self, row: InstallationRow, **instead: Any) -> ActiveInstallation:
+        """One installation in whatever state it is; `instead` as in `snapshot`."""
+        release = await self.release(row.slug, row.version)
+        return snapshot(row, release, await self.secrets(row, release), **instead)
+
+    async def secrets(self, row: InstallationRow, release: Release) -> list[str]:
+        """Names of the secrets that have a value."""
+        if release.manifest.config is None or not release.manifest.config.secrets:
+            return []
+        async with self._database.read(row.tenant_id) as session:
+            return sorted(await secret_names(session, row.id))
+
+    async def active(self, tenant_id: str) -> list[tuple[str, ActiveInstallation]]:
+        """Instance name and snapshot of everything active in a tenant."""
+        query = select(InstallationRow).where(InstallationRow.state == State.ACTIVE.value)
+        async with self._database.read(tenant_id) as session:
+            rows = list(await session.scalars(query))
+        found: list[tuple[str, ActiveInstallation]] = []
+        for row in rows:
+            try:
+                found.append((row.instance, await self.of(row)))
+            except MissingError as error:
+                # One lost release must not silence the tenant's other plugins.
+                _log.error("lifecycle.release_lost", tenant=tenant_id, slug=row.slug, version=row.version, error=str(error))
+        return found

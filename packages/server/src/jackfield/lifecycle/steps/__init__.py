@@ -1,0 +1,48 @@
+"""Each kind of operation as a list of steps, told from its journalled data alone, so that it can be told again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jackfield.lifecycle.journal import Step
+from jackfield.lifecycle.steps.activation import ActivateSteps, DeactivateSteps
+from jackfield.lifecycle.steps.base import Tools
+from jackfield.lifecycle.steps.configure import ConfigureSteps
+from jackfield.lifecycle.steps.grants import GrantSteps
+from jackfield.lifecycle.steps.install import InstallSteps, Package
+from jackfield.lifecycle.steps.trial import TrialSteps
+from jackfield.lifecycle.steps.uninstall import UninstallSteps
+
+__all__ = ["KINDS", "Package", "Tools", "steps_of"]
+
+Secrets = Mapping[str, str | None]
+
+KINDS = ("install", "configure", "config-test", "set-grants", "activate", "deactivate", "uninstall")
+
+
+def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[str, Secrets]) -> list[Step]:
+    """The steps of an operation.
+
+    Args:
+        secrets: Installation → values to store. Never journalled, and never needed again: the first step of every
+            kind is applied in the transaction that opens the operation, and only first steps store secrets.
+    """
+    one: Secrets = next(iter(secrets.values()), {})
+    match kind:
+        case "install":
+            return InstallSteps(tools, data, secrets).steps()
+        case "configure":
+            return ConfigureSteps(tools, data, one).steps()
+        case "config-test":
+            return TrialSteps(tools, data, one).steps()
+        case "set-grants":
+            return GrantSteps(tools, data).steps()
+        case "activate":
+            return ActivateSteps(tools, data).steps()
+        case "deactivate":
+            return DeactivateSteps(tools, data).steps()
+        case "uninstall":
+            return UninstallSteps(tools, data).steps()
+        case _:
+            raise ValueError(f"no kind of operation is called {kind}")

@@ -1,0 +1,73 @@
+"""Does the host offer what a release was made for? Pure, but for a question about other plugins that the caller answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from jackfield_sdk.manifest import Manifest
+
+from jackfield.capabilities.permissions import asked, entity_of
+from jackfield.lifecycle.errors import (
+    EntityUnknownError,
+    EventUnknownError,
+    HookUnknownError,
+    SlotUnknownError,
+    SurfaceMismatchError,
+)
+from jackfield.surface import Surface
+
+__all__ = ["check_surface", "foreign_event_owners"]
+
+_ERRORS: dict[str, type[SurfaceMismatchError]] = {
+    error.code: error for error in (HookUnknownError, EventUnknownError, SlotUnknownError, EntityUnknownError)
+}
+
+
+def foreign_event_owners(manifest: Manifest, surface: Surface) -> frozenset[str]:
+    """Slugs of plugins whose events it may be listening to: names that the host does not declare, up to the first dot."""
+    return frozenset(
+        handler.event.partition(".")[0]
+        for handler in manifest.events
+        if handler.event not in surface.event_index and not handler.event.startswith(f"{manifest.slug}.")
+    )
+
+
+def check_surface(manifest: Manifest, surface: Surface, is_plugin: Callable[[str], bool]) -> None:
+    """Compare a manifest with the host's surface.
+
+    Args:
+        is_plugin: Whether a slug is one of a known plugin, which may send events of its own.
+
+    Raises:
+        SurfaceMismatchError: A subclass for the first problem, with all of them in its data.
+    """
+    problems = [
+        *_unknown("hook-unknown", (part.hook for part in manifest.filters), lambda name: name in surface.filter_index),
+        *_unknown(
+            "event-unknown",
+            (part.event for part in manifest.events),
+            lambda name: _is_sent(name, manifest, surface, is_plugin),
+        ),
+        *_unknown("slot-unknown", (part.slot for part in manifest.widgets), lambda name: name in surface.slot_index),
+        *_unknown("entity-unknown", _entities(manifest), lambda name: name in surface.entity_index),
+    ]
+    if problems:
+        first = problems[0]
+        raise _ERRORS[first["code"]](manifest.slug, first["name"], problems)
+
+
+def _is_sent(name: str, manifest: Manifest, surface: Surface, is_plugin: Callable[[str], bool]) -> bool:
+    owner = name.partition(".")[0]
+    if owner == manifest.slug:
+        return name in manifest.emits
+    return name in surface.event_index or is_plugin(owner)
+
+
+def _entities(manifest: Manifest) -> list[str]:
+    wanted = asked(manifest)
+    names = (entity_of(permission) for permission in (*wanted.required, *wanted.optional))
+    return [name for name in names if name is not None]
+
+
+def _unknown(code: str, names: Iterable[str], is_known: Callable[[str], bool]) -> list[dict[str, str]]:
+    return [{"code": code, "name": name} for name in dict.fromkeys(names) if not is_known(name)]

@@ -1,0 +1,124 @@
+"""The extension surface: what a host opens to plugins. The host declares it once and hands it to `Platform`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jackfield_sdk.schema import json_schema_of
+from sqlalchemy import Table
+
+__all__ = ["Entity", "Event", "FilterHook", "Slot", "Surface"]
+
+
+@dataclass(frozen=True)
+class FilterHook:
+    """A synchronous hook point.
+
+    Args:
+        name: `noun.verb`, as `booking.beforeCreate`.
+        payload: Type of the value that passes through (a struct, a dataclass), or None for any data.
+    """
+
+    name: str
+    payload: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A durable fact that plugins may subscribe to."""
+
+    name: str
+    payload: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the host's UI for widgets; `context` is the type of what a widget there is given."""
+
+    name: str
+    context: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A kind of thing in the host's database that plugins may read or write, by grant.
+
+    Args:
+        table: The host's own table, in the platform's database.
+        tenant_column: Column that holds the tenant's id. Every statement is narrowed by it.
+        key: Primary key column.
+        readable: Columns that plugins may see.
+        writable: Columns that plugins may set; empty means the entity is read-only for plugins.
+    """
+
+    name: str
+    table: Table
+    readable: tuple[str, ...]
+    writable: tuple[str, ...] = ()
+    tenant_column: str = "tenant_id"
+    key: str = "id"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        columns = set(self.table.columns.keys())
+        for column in (*self.readable, *self.writable, self.tenant_column, self.key):
+            if column not in columns:
+                raise ValueError(f"entity {self.name}: table {self.table.name} has no column {column}")
+        if self.tenant_column in self.writable or self.key in self.writable:
+            raise ValueError(f"entity {self.name}: the tenant and the key are never writable")
+
+
+@dataclass(frozen=True)
+class Surface:
+    """All of it. Names are unique within their kind."""
+
+    filters: Iterable[FilterHook] = ()
+    events: Iterable[Event] = ()
+    entities: Iterable[Entity] = ()
+    slots: Iterable[Slot] = ()
+    title: str = "Host"
+    filter_index: Mapping[str, FilterHook] = field(init=False)
+    event_index: Mapping[str, Event] = field(init=False)
+    entity_index: Mapping[str, Entity] = field(init=False)
+    slot_index: Mapping[str, Slot] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, items in (
+            ("filter_index", self.filters), ("event_index", self.events),
+            ("entity_index", self.entities), ("slot_index", self.slots),
+        ):  # fmt: skip
+            index: dict[str, Any] = {}
+            for item in items:
+                if item.name in index:
+                    raise ValueError(f"{item.name} is declared twice")
+                index[item.name] = item
+            object.__setattr__(self, name, index)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything as plain data, with JSON Schemas, for the API and the docs."""
+        return {
+            "title": self.title,
+            "filters": [_hook(item, item.payload) for item in self.filter_index.values()],
+            "events": [_hook(item, item.payload) for item in self.event_index.values()],
+            "slots": [_hook(item, item.context) for item in self.slot_index.values()],
+            "entities": [
+                {
+                    "name": entity.name, "description": entity.description, "key": entity.key,
+                    "readable": list(entity.readable), "writable": list(entity.writable),
+                }
+                for entity in self.entity_index.values()
+            ],
+        }  # fmt: skip
+
+
+def _hook(item: Any, payload: Any) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "description": item.description,
+        "schema": {} if payload is None else json_schema_of(payload, path=item.name),
+    }

@@ -1,0 +1,42 @@
+"""Tenants, their members, and the tokens that name the caller of each request.
+
+A token is shown once and stored as its digest. Answers to repeatable writes are kept here too (`SqlAnswers`), because
+an idempotency key belongs to a caller.
+"""
+
+from __future__ import annotations
+
+from jackfield.tenants.answers import SqlAnswers
+from jackfield.tenants.endpoints import router
+from jackfield.tenants.errors import (
+    MemberExistsError,
+    MemberMissingError,
+    TenantExistsError,
+    TenantIdInvalidError,
+    TenantMissingError,
+    TokenExpiredError,
+    TokenInvalidError,
+    TokenMissingError,
+    TokenSubjectError,
+)
+from jackfield.tenants.models import Member, Tenant, Token
+from jackfield.tenants.service import IssuedToken, TenantService
+
+__all__ = [
+    "IssuedToken",
+    "Member",
+    "MemberExistsError",
+    "MemberMissingError",
+    "SqlAnswers",
+    "Tenant",
+    "TenantExistsError",
+    "TenantIdInvalidError",
+    "TenantMissingError",
+    "TenantService",
+    "Token",
+    "TokenExpiredError",
+    "TokenInvalidError",
+    "TokenMissingError",
+    "TokenSubjectError",
+    "router",
+]
