@@ -22,8 +22,9 @@ from benchmarks import (
 from benchmarks.harness import Effort, Question, Row, measure
 
 QUESTIONS = {
-    module.QUESTION.name: module.QUESTION
+    question.name: question
     for module in (cold_call, warm_call, isolate_memory, storage_get, filter_without_subscriber)
+    for question in module.QUESTIONS
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"
 

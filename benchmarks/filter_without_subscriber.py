@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
 
-from benchmarks.harness import Beside, Figure, Question, Sampler, p50
+from benchmarks.harness import Beside, Figure, Ours, Question, p50
 from benchmarks.peers import PEERS_PYTHON, Program
 
 # As at the peer: one call is near the clock's own cost, so a sample is the mean of a block.
@@ -18,30 +18,32 @@ BOOKING = {"id": "b-1", "service": "cut", "minutes": 30}
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Sampler]:
+async def ours() -> AsyncIterator[Ours]:
     """`tenant.filter` at a hook point without subscribers, by a tenant with a plugin installed."""
-    from benchmarks.host import FILTER, started
+    from benchmarks.host import ECHO, UNHEARD, started
 
-    async with started() as host:
-        (name,) = await host.install_echo(tenants=1)
-        tenant = host.tenant(name)
+    async with started(ECHO) as host:
+        (echo,) = await host.install("echo", tenants=1)
+        tenant = echo.tenant
 
         async def sample(count: int) -> list[float]:
             times: list[float] = []
             for _ in range(count):
                 start = perf_counter()
                 for _ in range(BLOCK):
-                    await tenant.filter(FILTER, BOOKING)
+                    await tenant.filter(UNHEARD, BOOKING)
                 times.append((perf_counter() - start) / BLOCK)
             return times
 
-        yield sample
+        yield Ours(sample)
 
 
-QUESTION = Question(
-    name="filter_without_subscriber",
-    figures=(Figure("filter_without_subscriber", "µs", p50),),
-    count=50,
-    ours=ours,
-    peers=(Beside(Program("pluggy", "pluggy", (PEERS_PYTHON, "pluggy_hook.py")), 200),),
+QUESTIONS = (
+    Question(
+        name="filter_without_subscriber",
+        figures=(Figure("filter_without_subscriber", "µs", p50),),
+        count=50,
+        ours=ours,
+        peers=(Beside(Program("pluggy", "pluggy", (PEERS_PYTHON, "pluggy_hook.py")), 200),),
+    ),
 )

@@ -14,7 +14,7 @@ from statistics import fmean, median
 
 from benchmarks.peers import Program
 
-__all__ = ["Beside", "Effort", "Figure", "Question", "Row", "Sampler", "mean", "measure", "p50", "p99"]
+__all__ = ["Beside", "Effort", "Figure", "Ours", "Question", "Row", "Sampler", "mean", "measure", "p50", "p99"]
 
 Sampler = Callable[[int], Awaitable[list[float]]]
 """One round: so many figures wanted; seconds or bytes come back, at least one."""
@@ -70,6 +70,18 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Ours:
+    """Jackfield's side, open.
+
+    Args:
+        for_peers: What the peers' commands get in addition, such as the path of our database.
+    """
+
+    sample: Sampler
+    for_peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Question:
     """What one file asks.
 
@@ -81,7 +93,7 @@ class Question:
     name: str
     figures: tuple[Figure, ...]
     count: int
-    ours: Callable[[], AbstractAsyncContextManager[Sampler]]
+    ours: Callable[[], AbstractAsyncContextManager[Ours]]
     peers: tuple[Beside, ...]
     rounds: int = 5
 
@@ -117,11 +129,14 @@ async def measure(question: Question, *, effort: Effort, without: frozenset[str]
     """Run one question's rounds, ours and the peers' by turns."""
     async with AsyncExitStack() as stack:
         sides: list[tuple[str, Sampler, int]] = []
+        for_peers: tuple[str, ...] = ()
         if with_ours:
-            sides.append((_OURS, await stack.enter_async_context(question.ours()), question.count))
+            ours = await stack.enter_async_context(question.ours())
+            sides.append((_OURS, ours.sample, question.count))
+            for_peers = ours.for_peers
         for beside in question.peers:
             if beside.program.peer not in without:
-                running = await stack.enter_async_context(beside.program.running())
+                running = await stack.enter_async_context(beside.program.running(*for_peers))
                 sides.append((beside.program.label, running.sample, beside.count))
         figures: dict[str, list[list[float]]] = {label: [] for label, _, _ in sides}
         # A round to warm up, which does not count: caches, lazily imported modules, Node's compiler.

@@ -9,33 +9,35 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from benchmarks.harness import Beside, Figure, Question, Sampler, p50, p99
+from benchmarks.harness import Beside, Figure, Ours, Question, p50, p99
 from benchmarks.peers import OUR_PYTHON, Program
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Sampler]:
+async def ours() -> AsyncIterator[Ours]:
     """Calls one after the other, of one installation."""
-    from benchmarks.host import started
+    from benchmarks.host import ECHO, started
 
-    async with started() as host:
-        (tenant,) = await host.install_echo(tenants=1)
+    async with started(ECHO) as host:
+        (echo,) = await host.install("echo", tenants=1)
 
         async def sample(count: int) -> list[float]:
-            return [await host.timed_echo(tenant) for _ in range(count)]
+            return [await echo.timed_echo() for _ in range(count)]
 
-        yield sample
+        yield Ours(sample)
 
 
-QUESTION = Question(
-    name="warm_call",
-    figures=(Figure("warm_call_p50", "µs", p50), Figure("warm_call_p99", "µs", p99)),
-    count=1000,
-    ours=ours,
-    peers=(
-        Beside(Program("socketpair ping", "ping", (OUR_PYTHON, "ping.py", "blocking")), 2000),
-        Beside(Program("socketpair ping, event loop", "ping", (OUR_PYTHON, "ping.py", "loop")), 2000),
-        Beside(Program("isolated-vm apply", "isolated-vm", ("node", "isolated_vm.js", "warm")), 2000),
-        Beside(Program("isolated-vm applySync", "isolated-vm", ("node", "isolated_vm.js", "warm-sync")), 2000),
+QUESTIONS = (
+    Question(
+        name="warm_call",
+        figures=(Figure("warm_call_p50", "µs", p50), Figure("warm_call_p99", "µs", p99)),
+        count=1000,
+        ours=ours,
+        peers=(
+            Beside(Program("socketpair ping", "ping", (OUR_PYTHON, "ping.py", "blocking")), 2000),
+            Beside(Program("socketpair ping, event loop", "ping", (OUR_PYTHON, "ping.py", "loop")), 2000),
+            Beside(Program("isolated-vm apply", "isolated-vm", ("node", "isolated_vm.js", "warm")), 2000),
+            Beside(Program("isolated-vm applySync", "isolated-vm", ("node", "isolated_vm.js", "warm-sync")), 2000),
+        ),
     ),
 )

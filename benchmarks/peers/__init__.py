@@ -59,9 +59,9 @@ class Program:
     once: bool = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Running]:
-        """The started program, or for `once` one that starts when asked."""
-        running = Running(self)
+    async def running(self, *arguments: str) -> AsyncIterator[Running]:
+        """The program with further arguments; it starts with its first round."""
+        running = Running(self, arguments)
         try:
             yield running
         finally:
@@ -71,8 +71,9 @@ class Program:
 class Running:
     """A program that answers rounds, one after the other."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, arguments: tuple[str, ...]) -> None:
         self._program = program
+        self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
 
     async def sample(self, count: int) -> list[float]:
@@ -117,7 +118,7 @@ class Running:
         try:
             # A round is one line of some thousand figures: longer than the default limit.
             return await asyncio.create_subprocess_exec(
-                interpreter, str(HERE / file), *arguments,
+                interpreter, str(HERE / file), *arguments, *self._arguments,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
             )  # fmt: skip
         except OSError as error:

@@ -16,7 +16,19 @@ from typing import Any
 
 import uvloop
 from rounds import answer_rounds
-from sqlalchemy import JSON, Column, Engine, MetaData, Select, String, Table, create_engine, event, insert, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -26,10 +38,10 @@ def storage_table(name: str) -> Table:
     return Table(
         name,
         MetaData(),
-        Column("tenant_id", String, primary_key=True),
         Column("installation_id", String, primary_key=True),
         Column("key", String, primary_key=True),
-        Column("value", JSON),
+        Column("tenant_id", String),
+        Column("value", LargeBinary),
     )
 
 
@@ -51,7 +63,7 @@ def make_database(path: str, table: Table) -> None:
         connection.execute(
             insert(table),
             [
-                {"tenant_id": "acme", "installation_id": "i", "key": f"k{number}", "value": {"n": number}}
+                {"tenant_id": "acme", "installation_id": "i", "key": f"k{number}", "value": b"\x81\xa1n%c" % number}
                 for number in range(100)
             ],
         )

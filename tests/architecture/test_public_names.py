@@ -10,11 +10,26 @@ from tests.architecture.house import SOURCES, code_folders
 
 PACKAGES = [
     "jackfield",
+    "jackfield.capabilities",
+    "jackfield.data_adapters",
     "jackfield.db",
+    "jackfield.extension_points",
+    "jackfield.http",
+    "jackfield.invocation",
+    "jackfield.isolation",
+    "jackfield.jobs",
+    "jackfield.lifecycle",
+    "jackfield.records",
+    "jackfield.registry",
+    "jackfield.resolution",
+    "jackfield.tenants",
     "jackfield_cli",
     "jackfield_sandbox",
     "jackfield_sdk",
     "jackfield_sdk.capabilities",
+    "jackfield_sdk.package",
+    "jackfield_sdk.testing",
+    "jackfield_sdk.ui",
 ]
 
 

@@ -215,6 +215,11 @@ def test_a_link_is_not_followed(folder: Path) -> None:
     assert refused(folder).code == "project-invalid"
 
 
+def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "data.csv")
+    assert refused(folder).code == "source-link"
+
+
 @pytest.mark.parametrize(
     "name", ["evil.pth", "sitecustomize.py", "lib/native.so", "lib/native.so.1", "usercustomize/a.txt"]
 )

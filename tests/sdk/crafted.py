@@ -47,7 +47,8 @@ KEY = Key()
 
 
 def compiled(path: str, source: bytes) -> bytes:
-    return marshal.dumps(compile(source, path, "exec", dont_inherit=True), 2)
+    """As the sandbox compiles, to the byte."""
+    return marshal.dumps(compile(source, path.partition("/")[2], "exec", dont_inherit=True, optimize=0), 2)
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -58,7 +59,8 @@ def contents(extra: Mapping[str, bytes] | None = None, **manifest_changes: Any) 
     """A small plugin's files with what belongs to them: the manifest, and code for every `.py`."""
     files = {"src/plugin.py": SOURCE, "src/README.md": b"# Crafted\n", **(extra or {})}
     for path in [path for path in files if path.endswith(".py")]:
-        files.setdefault(code_path(path), compiled(path, files[path]))
+        if code_path(path) not in files:
+            files[code_path(path)] = compiled(path, files[path])
     files.setdefault("manifest.json", manifest(**manifest_changes).encode())
     return files
 

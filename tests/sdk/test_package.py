@@ -91,7 +91,7 @@ def test_how_the_bytes_are_cut_does_not_matter(size: int) -> None:
 
 
 def test_ordinary_tar_lists_a_package() -> None:
-    long = "src/" + "/".join(["folder"] * 20) + "/" + "n" * 90 + ".txt"
+    long = "src/" + "/".join(["folders"] * 12) + "/" + "n" * 90 + ".txt"
     files = contents({long: b"deep"})
     with tarfile.open(fileobj=io.BytesIO(written(files)), mode="r:gz") as tar:
         assert tar.getnames() == ["jackfield.list", "jackfield.sig", *sorted(files)]
@@ -505,7 +505,8 @@ def test_the_list_comes_first() -> None:
     [
         "", "/etc/passwd", "//a", "src", "src/", "src//a.py", "src/../a.py", "../a.py", "src/..", "src/./a.py",
         "./a.py",
-        "src\\a.py", "src/a\\..\\b.py", "C:/a.py", "src/a.py:stream", "src/a\0.py", "src/a\n.py", "src/a\x1b[2J.txt",
+        "src\\a.py", "src/．．/a.py", "src/℀.txt", "src/a：b.txt", "/".join(["src", *"abcdefghijklmno", "p.txt"]),
+        "src/a\\..\\b.py", "C:/a.py", "src/a.py:stream", "src/a\0.py", "src/a\n.py", "src/a\x1b[2J.txt",
         "src/a\x7f.txt", "src/\u202etxt.py", "src/a\u200b.txt", "src/a\u2028.txt", "src/a\ud800.txt", "src/a\ue000.txt",
         "src/a .txt/b ", "src/ a.txt", "src/a.", "src/con./a.txt", "src/cafe\u0301.txt", "other/a.py", "a.py",
         "MANIFEST.JSON", "manifest.json/a", "jackfield.list", "jackfield.sig", "Src/a.py", "code/plugin.pyc",

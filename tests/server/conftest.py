@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def client(app: object, token: str | None = None) -> httpx.AsyncClient:
         base_url="http://test",
         headers={} if token is None else {"Authorization": f"Bearer {token}"},
     )
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again until it is true; fail after 20 seconds."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110  # what is asked about has no event: another process, a table
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jackfield_sdk as jf
 import pytest
-from jackfield_sdk.manifest import ConfigSection, Manifest
 
+import jackfield_sdk as jf
 from jackfield.lifecycle.configuration import accept, check_schema, effective, missing_fields
 from jackfield.lifecycle.errors import ConfigInvalidError, ConfigSchemaError
+from jackfield_sdk.manifest import ConfigSection, Manifest
 
 plugin = jf.Plugin("points", version="1.0.0")
 

@@ -16,7 +16,6 @@ from jackfield.db import Base, Database
 from jackfield.lifecycle.errors import OperationInProgressError
 from jackfield.lifecycle.journal import LEASE, Change, Effect, Journal, Order, Run, Step
 from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
-
 from tests.server.conftest import ManualClock
 
 
@@ -37,14 +36,14 @@ class Crash(BaseException):
     """The node dies: nothing after it runs, no compensation either."""
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """A step fails."""
 
 
 class Toy:
-    """Four steps that leave marks, inside the database and outside; one of them can be made to fail or to kill the node."""
+    """Steps that leave marks, inside the database and outside; one of them can be made to fail or to kill the node."""
 
-    def __init__(self, fault: str = "", kind: type[BaseException] = Broken) -> None:
+    def __init__(self, fault: str = "", kind: type[BaseException] = BrokenError) -> None:
         self.fault = fault
         self.kind = kind
         self.outside: list[str] = []
@@ -151,7 +150,7 @@ async def test_a_closed_operation_keeps_what_was_done_and_none_of_its_data(datab
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_failing_step_takes_back_all_before_it(database: Database, point: str) -> None:
     toy = Toy(point)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         await journal_of(database).run(ORDER, toy.steps())
     assert await marks(database) == ""
     finished = [name for name in ("b", "d") if f"-{name}" in toy.outside]
@@ -209,7 +208,7 @@ async def test_a_crash_while_it_is_undone_is_taken_up_where_it_stopped(database:
     def die_later(point: str) -> None:
         if point == "before d":
             toy.fault, toy.kind = f"undo {name}", Crash
-            raise Broken(point)
+            raise BrokenError(point)
         Toy.hit(toy, point)
 
     toy.hit = die_later  # type: ignore[method-assign]  # the second fault is armed by the first
@@ -228,7 +227,7 @@ async def test_a_tolerated_failure_is_recorded_and_stops_nothing(database: Datab
     toy = Toy("within b")
     run = await journal_of(database).run(ORDER, toy.steps(is_tolerated=True))
     assert await marks(database) == "ace"
-    assert run.failures["b"].message == "Broken: within b"
+    assert run.failures["b"].message == "BrokenError: within b"
     async with database.read(None) as session:
         step = await session.scalar(select(StepRow).where(StepRow.name == "b"))
     assert step is not None
@@ -241,10 +240,10 @@ async def test_a_failing_compensation_outside_the_database_stops_no_other(databa
 
     def twice(point: str) -> None:
         if point in ("within e", "undo d"):
-            raise Broken(point)
+            raise BrokenError(point)
 
     toy.hit = twice  # type: ignore[method-assign]
-    with pytest.raises(Broken, match="within e"):
+    with pytest.raises(BrokenError, match="within e"):
         await journal_of(database).run(ORDER, steps)
     assert await marks(database) == ""
     assert toy.outside == ["b", "d", "-b"]
@@ -256,10 +255,10 @@ async def test_what_cannot_be_undone_stays_open_and_is_tried_again(database: Dat
 
     def twice(point: str) -> None:
         if point in ("within e", "undo a"):
-            raise Broken(point)
+            raise BrokenError(point)
 
     toy.hit = twice  # type: ignore[method-assign]
-    with pytest.raises(Broken, match="undo a"):
+    with pytest.raises(BrokenError, match="undo a"):
         await journal_of(database).run(ORDER, steps)
     assert await marks(database) == "a"
     assert await locks(database) == ["dep", "plug"]
@@ -277,13 +276,13 @@ async def test_a_step_that_can_give_up_ends_the_operation_as_stuck(database: Dat
 
     def twice(point: str) -> None:
         if point in ("before c", "undo a"):
-            raise Broken(point)
+            raise BrokenError(point)
 
     toy.hit = twice  # type: ignore[method-assign]
     first, *rest = toy.steps()
     assert isinstance(first, Change)
     steps = [Change(first.name, first.do, first.undo, give_up), *rest]
-    with pytest.raises(Broken, match="before c"):
+    with pytest.raises(BrokenError, match="before c"):
         await journal_of(database).run(ORDER, steps)
     row = await operation(database)
     assert row is not None
@@ -318,7 +317,7 @@ async def test_no_transaction_is_open_while_an_effect_runs(database: Database) -
 async def test_caches_hear_of_each_committed_change(database: Database) -> None:
     heard: list[str] = []
     journal = Journal(database, SystemClock(), "n", heard.append)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         await journal.run(ORDER, Toy("within e").steps())
     assert heard == ["t1"] * 4  # a, c, and both taken back
 

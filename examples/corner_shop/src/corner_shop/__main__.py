@@ -12,8 +12,10 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+import uvloop
 
 from corner_shop.demo import Demo
+from corner_shop.extension import PackError, PlatformError, configure_logging
 
 _PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 
@@ -41,7 +43,9 @@ class _Server(uvicorn.Server):
 
 def main() -> int:
     """Parse the command line and run until a signal comes."""
-    parser = argparse.ArgumentParser(prog="python -m corner_shop", description="A shop and a clinic, extended by plugins.")
+    parser = argparse.ArgumentParser(
+        prog="python -m corner_shop", description="A shop and a clinic, extended by plugins."
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -54,8 +58,13 @@ def main() -> int:
     except OSError as error:
         print(f"Cannot listen on {arguments.host}:{arguments.port}: {os.strerror(error.errno or 0)}.", file=sys.stderr)
         return 1
-    with listener:
-        asyncio.run(_run(arguments.data, arguments.plugins, listener))
+    configure_logging()
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_run(arguments.data, arguments.plugins, listener))
+        except (PlatformError, PackError) as error:
+            print(f"The demo cannot start: {error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+            return 1
     return 0
 
 
@@ -63,7 +72,12 @@ async def _run(data: Path, plugins: Path, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     async with Demo(data, host=host, port=port, plugins=plugins) as demo:
         config = uvicorn.Config(
-            demo.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=5, server_header=False, access_log=False
+            demo.app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+            access_log=False,
         )
         await _Server(config, demo.announce).serve(sockets=[listener])
     print("Stopped.", flush=True)

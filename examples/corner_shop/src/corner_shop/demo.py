@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -45,11 +44,7 @@ class Demo:
         return self._data / "demo.json"
 
     async def __aenter__(self) -> Self:
-        self._data.mkdir(parents=True, exist_ok=True)
-        # The platform refuses to start without a key; on a first run, and only then, we make one.
-        read_or_create(
-            self._data / "secret.key", lambda: b"demo:" + base64.b64encode(secrets.token_bytes(32)) + b"\n"
-        )
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         session_key = read_or_create(self._data / "session.key", lambda: secrets.token_bytes(32))
         async with AsyncExitStack() as stack:
             extension = await stack.enter_async_context(Extension(self._data, public_url=self.url))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jackfield_sdk.errors import PackageError
-from jackfield_sdk.package import check_content, check_path
+from jackfield_sdk.package import MAX_FILE_BYTES, check_content, check_path
 
 __all__ = ["Collected", "Project", "collect", "normalised", "read_project"]
 
@@ -125,10 +125,9 @@ def collect(project: Project) -> Collected:
         if _matches(inner, project.exclude) or (project.include and not asked):
             continue
         # Whoever clones a stranger's project must not publish what a link in it points to.
-        if path.is_symlink():
-            raise PackageError(
-                f"{inner} is a link", code="source-link", hint="Put the file itself there, or exclude it."
-            )
+        if path.is_symlink() or not path.is_file():
+            what = "a link" if path.is_symlink() else "not an ordinary file"
+            raise PackageError(f"{inner} is {what}", code="source-link", hint="Put the file itself there.")
         target = f"src/{inner}"
         try:
             check_path(target)
@@ -137,7 +136,8 @@ def collect(project: Project) -> Collected:
                 raise
             skipped.append(inner)
             continue
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)  # enough to see that it is too large
         check_content(target, data)
         files[target] = data
     return Collected(files, tuple(skipped))

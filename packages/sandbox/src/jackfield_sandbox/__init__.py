@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from jackfield_sandbox.image import Image, ImageError, build
 from jackfield_sandbox.launch import best_level, start_zygote
-from jackfield_sandbox.layers import LEVELS, Layer, Level, Limits, layers_of
+from jackfield_sandbox.layers import LEVELS, Layer, Level, layers_of
 
-__all__ = ["LEVELS", "Image", "ImageError", "Layer", "Level", "Limits", "best_level", "build", "layers_of", "start_zygote"]
+__all__ = ["LEVELS", "Image", "ImageError", "Layer", "Level", "best_level", "build", "layers_of", "start_zygote"]

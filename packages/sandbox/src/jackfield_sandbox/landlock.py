@@ -10,7 +10,7 @@ import ctypes
 import errno
 import struct
 
-from jackfield_sandbox.kernel import syscall
+from jackfield_sandbox.kernel import call3, syscall
 
 __all__ = ["abi", "create_ruleset", "restrict_self"]
 
@@ -48,4 +48,4 @@ def create_ruleset(version: int) -> int:
 
 def restrict_self(ruleset: int) -> None:
     """Enter a new domain under the ruleset; each caller gets its own, so siblings cannot signal each other."""
-    syscall(_SYS_RESTRICT_SELF, ruleset, 0)
+    call3(_SYS_RESTRICT_SELF, ruleset, 0, 0)

@@ -10,11 +10,10 @@ import enum
 import os
 import resource
 import signal
-from dataclasses import dataclass
 
 from jackfield_sandbox import kernel, landlock, seccomp
 
-__all__ = ["LEVELS", "Layer", "Level", "Limits", "Sealer", "layers_of"]
+__all__ = ["LEVELS", "Layer", "Level", "Sealer", "layers_of"]
 
 
 class Layer(enum.Flag):
@@ -29,7 +28,6 @@ class Layer(enum.Flag):
     OWN_UID = enum.auto()
     DESCRIPTORS = enum.auto()
     """Everything but the channel is closed."""
-    NOT_DUMPABLE = enum.auto()
     LANDLOCK = enum.auto()
     SECCOMP = enum.auto()
 
@@ -37,7 +35,7 @@ class Layer(enum.Flag):
 Level = str
 """`strict`, `unprivileged` or `none`."""
 
-_UNPRIVILEGED = Layer.RLIMITS | Layer.DESCRIPTORS | Layer.NOT_DUMPABLE | Layer.LANDLOCK | Layer.SECCOMP
+_UNPRIVILEGED = Layer.RLIMITS | Layer.DESCRIPTORS | Layer.LANDLOCK | Layer.SECCOMP
 
 LEVELS: dict[Level, Layer] = {
     "strict": _UNPRIVILEGED | Layer.NAMESPACES | Layer.EMPTY_ROOT | Layer.CGROUP | Layer.OWN_UID,
@@ -58,23 +56,11 @@ def layers_of(level: Level) -> Layer:
         raise ValueError(f"no isolation level {level!r}; there are {', '.join(LEVELS)}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one isolate may use over its life; the node watches time from outside.
-
-    Attributes:
-        address_space_bytes: All of its virtual memory, the zygote's included.
-        threads: Threads of its user; counted per uid, so it holds only with a uid of its own.
-    """
-
-    address_space_bytes: int
-    descriptors: int = 64
-    threads: int = 32
-    cpu_s: int = 86_400
-
-
 class Sealer:
-    """Puts the layers on; one per zygote, made before the first fork so that the child has nothing to compute.
+    """Puts the layers on; one per zygote.
+
+    What a child inherits is put on in the zygote by `prepare`, before the first fork; what must be each child's own, by `seal`.
+    A child that runs less code writes to fewer pages: every page it writes to is copied and is its own from then on.
 
     Args:
         layers: Which ones. All of them but while the doctor proves what each is for.
@@ -82,80 +68,79 @@ class Sealer:
 
     def __init__(self, layers: Layer) -> None:
         self._layers = layers
+        self._has_uid = Layer.OWN_UID in layers
+        self._has_limits = Layer.RLIMITS in layers
+        self._has_clean_table = Layer.DESCRIPTORS in layers
         self._program: seccomp.Program | None = None
-        self._landlock_abi = 0
-        if Layer.SECCOMP in layers or Layer.LANDLOCK in layers:
+        self._ruleset = -1
+        if layers & (Layer.SECCOMP | Layer.LANDLOCK):
             kernel.check_machine()
-        if Layer.SECCOMP in layers:
+        if Layer.LANDLOCK in layers and landlock.abi() == 0:
+            raise OSError("this kernel has no Landlock, or it is switched off at boot (lsm=)")
+
+    def prepare(self) -> None:
+        """In the zygote, last thing: all that a fork hands down."""
+        if self._has_limits:
+            for kind, value in _INHERITED_LIMITS:
+                resource.setrlimit(kind, (value, value))
+        kernel.set_no_new_privileges()
+        kernel.set_not_dumpable()
+        if self._layers & (Layer.LANDLOCK | Layer.SECCOMP) and not self._has_uid:
+            # Root without uids of their own for its isolates keeps its name, but nothing that comes with it.
+            kernel.drop_capabilities()
+        if Layer.LANDLOCK in self._layers:
+            self._ruleset = landlock.create_ruleset(landlock.abi())
+        if Layer.SECCOMP in self._layers:
             self._program = seccomp.build()
-        if Layer.LANDLOCK in layers:
-            self._landlock_abi = landlock.abi()
-            if self._landlock_abi == 0:
-                raise OSError("this kernel has no Landlock, or it is switched off at boot (lsm=)")
 
-    def close_descriptors(self, *keep: int) -> tuple[int, ...]:
-        """Move the descriptors to keep to 3, 4, … and close all others."""
-        # First out of the way of the numbers they are going to.
-        high = [_duplicate_above(descriptor, 200) for descriptor in keep]
-        moved = tuple(os.dup2(descriptor, 3 + index, inheritable=False) for index, descriptor in enumerate(high))
-        if Layer.DESCRIPTORS in self._layers:
-            kernel.close_range(0, 2)
-            kernel.close_range(3 + len(moved))
-        return moved
-
-    def seal(self, limits: Limits, uid: int | None, parent: int) -> None:
-        """All layers of the child, in order; returns sealed.
+    def seal(  # noqa: PLR0913  # one argument for each limit
+        self, *, address_space_bytes: int, descriptors: int, threads: int, uid: int, parent: int, keep: int
+    ) -> None:
+        """In the child: the rest, in order; returns sealed.
 
         Args:
+            address_space_bytes: All of its virtual memory, the zygote's included.
+            threads: Threads of its user; counted per uid, so it is set only with a uid of its own.
             uid: User and group of the child's own, with `OWN_UID`.
             parent: Process id of the zygote, as the child sees it.
+            keep: The one descriptor that stays open.
         """
-        layers = self._layers
-        kernel.set_parent_death_signal(signal.SIGKILL)
-        if Layer.RLIMITS in layers:
-            _set_limits(limits, own_uid=Layer.OWN_UID in layers)
-        if Layer.OWN_UID in layers:
-            if uid is None or uid < 1000:
+        if self._has_limits:
+            resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
+            if self._has_uid:
+                resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+        if self._has_uid:
+            if uid < 1000:
                 raise ValueError("an isolate needs a uid of its own")
             os.setgroups([])
             os.setresgid(uid, uid, uid)
+            # From root to another user the kernel also takes all capabilities, and keeps it undumpable.
             os.setresuid(uid, uid, uid)
-            # Changing credentials has cleared it.
-            kernel.set_parent_death_signal(signal.SIGKILL)
+        # After the change of credentials, which clears it.
+        kernel.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:
             # The zygote died in between, so the signal will never come.
             os._exit(1)
-        if Layer.NOT_DUMPABLE in layers:
-            kernel.set_not_dumpable()
-        kernel.set_no_new_privileges()
-        if Layer.LANDLOCK in layers:
-            ruleset = landlock.create_ruleset(self._landlock_abi)
-            landlock.restrict_self(ruleset)
-            os.close(ruleset)
+        if self._ruleset >= 0:
+            landlock.restrict_self(self._ruleset)
+        if self._has_clean_table:
+            os.closerange(0, keep)
+            os.closerange(keep + 1, _HIGHEST)
+        if self._has_limits:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
         if self._program is not None:
             self._program.install(os.getpid())
 
 
-def _duplicate_above(descriptor: int, minimum: int) -> int:
-    import fcntl
-
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, minimum)
-
-
-def _set_limits(limits: Limits, *, own_uid: bool) -> None:
-    hard = [
-        (resource.RLIMIT_AS, limits.address_space_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, limits.descriptors),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_SIGPENDING, 64),
-        (resource.RLIMIT_NICE, 0),
-        (resource.RLIMIT_RTPRIO, 0),
-    ]
-    if own_uid:
-        hard.append((resource.RLIMIT_NPROC, limits.threads))
-    for kind, value in hard:
-        resource.setrlimit(kind, (value, value))
+_HIGHEST = 2**31 - 1
+_INHERITED_LIMITS = (
+    (resource.RLIMIT_CPU, 86_400),
+    (resource.RLIMIT_FSIZE, 0),
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_MEMLOCK, 0),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_SIGPENDING, 64),
+    (resource.RLIMIT_NICE, 0),
+    (resource.RLIMIT_RTPRIO, 0),
+)
+"""Limits that bind the zygote as well; the node watches time from outside, RLIMIT_CPU is only the last word."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import marshal
-import random
 import socket
 import sys
 
@@ -100,7 +99,6 @@ def rehearse() -> None:
     finally:
         sys.stdout, sys.stderr = streams
         sys.modules.pop(_NAME, None)
-    random.seed()
 
 
 def _one_life(image: bytes, *, with_failures: bool) -> None:

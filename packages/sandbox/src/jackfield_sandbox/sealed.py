@@ -101,7 +101,7 @@ class SealedRun:
             if cgroup is not None:
                 descriptors.append(cgroup.procs)
             spawn = Spawn(1, uid, _MEMORY_BYTES, 32, 8, cgroup is not None)
-            socket.send_fds(control, [msgspec.msgpack.encode(spawn)], descriptors)
+            socket.send_fds(control, [spawn.encode()], descriptors)
             data, pidfds, _flags, _address = socket.recv_fds(control, 4096, 1)
         answer = decode_from_zygote(data)
         if not isinstance(answer, Spawned):
@@ -114,7 +114,9 @@ class SealedRun:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         # It leaves its cgroup only when it is gone.
-        select.select([self._pidfd], [], [], 5)
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.poll(5000)
         os.close(self._pidfd)
 
     def _send(self, message: wire.ToGuest) -> None:

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import struct
 
-from jackfield_sandbox.kernel import syscall
+from jackfield_sandbox.kernel import call3
 
 __all__ = ["Program", "allowed_calls", "build"]
 
@@ -62,14 +62,20 @@ def allowed_calls() -> tuple[str, ...]:
 
 
 class Program:
-    """An assembled program; `install` applies it to the calling thread for good."""
+    """An assembled program; `install` applies it to the calling thread for good.
 
-    __slots__ = ("_code", "_length", "_pid_at")
+    Everything that `ctypes` needs is made here, before the fork: types and buffers made in a child would cost it pages.
+    """
+
+    __slots__ = ("_address", "_buffer", "_header", "_pid_at")
 
     def __init__(self, instructions: list[_Instruction], pid_at: int) -> None:
-        self._length = len(instructions)
-        self._code = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+        code = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+        self._buffer = ctypes.create_string_buffer(code, len(code))
         self._pid_at = pid_at * 8 + 4
+        header = struct.pack("<HxxxxxxQ", len(instructions), ctypes.addressof(self._buffer))
+        self._header = ctypes.create_string_buffer(header, len(header))
+        self._address = ctypes.addressof(self._header)
 
     def install(self, pid: int) -> None:
         """Apply it.
@@ -77,10 +83,8 @@ class Program:
         Args:
             pid: Own process id; signals may only go there.
         """
-        buffer = ctypes.create_string_buffer(self._code, len(self._code))
-        struct.pack_into("<I", buffer, self._pid_at, pid)
-        program = struct.pack("<HxxxxxxQ", self._length, ctypes.addressof(buffer))
-        syscall(_SYS_SECCOMP, _SET_MODE_FILTER, 0, ctypes.c_char_p(program))
+        struct.pack_into("<I", self._buffer, self._pid_at, pid)
+        call3(_SYS_SECCOMP, _SET_MODE_FILTER, 0, self._address)
 
 
 class _Assembler:

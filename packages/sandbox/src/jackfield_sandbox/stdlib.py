@@ -31,13 +31,10 @@ _EXTENSIONS = (
 ).split()
 
 _MODULES = (
-    "abc argparse ast asyncio base64 bisect calendar cmath collections collections.abc colorsys concurrent.futures "
-    "concurrent.futures.thread contextlib contextvars copy csv dataclasses datetime decimal difflib email.message "
-    "email.utils enum fractions functools gc gettext hashlib heapq hmac html html.parser http io inspect itertools json "
-    "linecache locale logging math numbers operator pathlib pickle platform pprint queue random re secrets shlex "
-    "statistics string stringprep struct tempfile textwrap threading time timeit tokenize traceback types typing "
-    "unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zlib zoneinfo encodings.idna encodings.latin_1 "
-    "encodings.ascii encodings.utf_16 encodings.cp1252 importlib.resources importlib.metadata"
+    "abc asyncio base64 bisect calendar collections collections.abc contextlib contextvars copy dataclasses datetime decimal "
+    "enum functools gc hashlib heapq hmac html inspect io itertools json linecache locale logging math numbers operator os "
+    "pathlib pickle queue re string struct textwrap threading time traceback types typing unicodedata urllib.parse uuid "
+    "warnings weakref zlib zoneinfo encodings.idna encodings.latin_1 encodings.ascii importlib.resources"
 ).split()
 
 _LEFT_OUT = {
@@ -51,8 +48,26 @@ def preload() -> None:
     for name in (*_EXTENSIONS, *_MODULES):
         with contextlib.suppress(ImportError):  # not every build has every extension
             importlib.import_module(name)
+    _forget_random()
     # Blocked by the launcher only so that asyncio does without.
     sys.modules.pop("ssl", None)
+
+
+def _forget_random() -> None:
+    """A plugin's first import of `random` comes from the image and seeds itself: no two isolates draw the same numbers, and no
+    fork pays for reseeding.
+
+    Raises:
+        RuntimeError: A preloaded module holds on to the generator that would be shared.
+    """
+    random = sys.modules.pop("random", None)
+    if random is None:
+        return
+    shared = random._inst  # noqa: SLF001  # there is no public name for it
+    for name, module in list(sys.modules.items()):
+        for key, value in list(vars(module).items()) if module is not None else ():
+            if getattr(value, "__self__", None) is shared or value is random:
+                raise RuntimeError(f"{name}.{key} would give every isolate the same random numbers")
 
 
 def cached_image(folder: Path) -> Path:

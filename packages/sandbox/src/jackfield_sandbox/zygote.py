@@ -11,7 +11,6 @@ import contextlib
 import gc
 import mmap
 import os
-import random
 import select
 import signal
 import socket
@@ -19,7 +18,7 @@ import struct
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 from jackfield_sdk import wire
@@ -27,10 +26,10 @@ from jackfield_sdk.guest import Channel, Guest
 
 from jackfield_sandbox import compiling, kernel, stdlib  # noqa: F401  # `compiling` is preloaded for the sealed compiler
 from jackfield_sandbox.image import Image, ImageError, install
-from jackfield_sandbox.layers import Layer, Limits, Sealer
+from jackfield_sandbox.layers import Layer, Sealer
 from jackfield_sandbox.rehearsal import fill_pools, rehearse
 
-__all__ = ["Boot", "Exited", "Failed", "FromZygote", "Spawn", "Spawned", "Started", "ToZygote", "decode_from_zygote", "main"]
+__all__ = ["Boot", "Exited", "Failed", "FromZygote", "Spawn", "Spawned", "Started", "decode_from_zygote", "main"]
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -47,11 +46,7 @@ class Boot(msgspec.Struct, frozen=True):
     stdlib_image: str
 
 
-class _Packet(msgspec.Struct, frozen=True, array_like=True):
-    """Base of the packets."""
-
-
-class Spawn(_Packet, tag="spawn"):
+class Spawn(NamedTuple):
     """node → zygote, with descriptors: channel, code image, and with `has_cgroup` the cgroup's `cgroup.procs`."""
 
     id: int
@@ -61,21 +56,25 @@ class Spawn(_Packet, tag="spawn"):
     threads: int
     has_cgroup: bool
 
+    def encode(self) -> bytes:
+        """As a packet."""
+        return _SPAWN.pack(*self)
 
-class Started(_Packet, tag="started"):
+
+class Started(NamedTuple):
     """zygote → node: ready. `layers` are those of the zygote itself that are on."""
 
     layers: int
     memory_bytes: int
 
 
-class Spawned(_Packet, tag="spawned"):
+class Spawned(NamedTuple):
     """zygote → node, with a pidfd."""
 
     id: int
 
 
-class Exited(_Packet, tag="exited"):
+class Exited(NamedTuple):
     """zygote → node: an isolate is gone. `status` as of wait(2)."""
 
     id: int
@@ -84,25 +83,51 @@ class Exited(_Packet, tag="exited"):
     cpu_us: int
 
 
-class Failed(_Packet, tag="failed"):
+class Failed(NamedTuple):
     """zygote → node: it cannot start (`id` 0), or cannot fork."""
 
     id: int
     reason: str
 
 
-ToZygote = Spawn
 FromZygote = Started | Spawned | Exited | Failed
 
-_to_zygote = msgspec.msgpack.Decoder(Spawn)
-_from_zygote: msgspec.msgpack.Decoder[FromZygote] = msgspec.msgpack.Decoder(FromZygote)  # pyright: ignore[reportArgumentType]  # a union is a type for msgspec
+# Fixed-size packets: between two forks the zygote must write to as few pages as it can, since each page it writes to is one
+# that the isolates before and after do not share any more.
+_SPAWN = struct.Struct("<QQQII?")
+_SPAWNED = struct.Struct("<BQ")
+_EXITED = struct.Struct("<BQqqq")
+_STARTED = struct.Struct("<BQQ")
+_FAILED = struct.Struct("<BQ")
+_CHANNEL = 200
+"""The channel's number in an isolate: above all that the zygote has open, so that nothing is in its way."""
 _STACK_BYTES = 2 * 1024 * 1024
 _MS = {"RDONLY": 1, "NOSUID": 2, "NODEV": 4, "NOEXEC": 8, "REMOUNT": 32, "REC": 16384, "PRIVATE": 1 << 18}
 
 
 def decode_from_zygote(data: bytes) -> FromZygote:
-    """Typed decoding on the node's side."""
-    return _from_zygote.decode(data)
+    """On the node's side.
+
+    Raises:
+        ValueError: Not a packet of ours.
+    """
+    kind = data[:1]
+    try:
+        if kind == b"S":
+            return Spawned(_SPAWNED.unpack(data)[1])
+        if kind == b"E":
+            return Exited(*_EXITED.unpack(data)[1:])
+        if kind == b"R":
+            return Started(*_STARTED.unpack(data)[1:])
+        if kind == b"F":
+            return Failed(_FAILED.unpack_from(data)[1], data[_FAILED.size :].decode(errors="replace"))
+    except struct.error as error:
+        raise ValueError(f"damaged packet: {error}") from error
+    raise ValueError("not a packet of the zygote's")
+
+
+def _failed(number: int, reason: str) -> bytes:
+    return _FAILED.pack(70, number) + reason.encode()[:2000]
 
 
 def main() -> None:
@@ -115,7 +140,7 @@ def main() -> None:
         zygote.enter_namespaces()
         zygote.prepare()
     except BaseException as error:  # the node must learn the reason, whatever it is
-        control.send(msgspec.msgpack.encode(Failed(0, f"{type(error).__name__}: {error}")))
+        control.send(_failed(0, f"{type(error).__name__}: {error}"))
         os._exit(1)
     with contextlib.suppress(ConnectionError):  # the node is gone, and so are we
         zygote.serve()
@@ -129,6 +154,7 @@ class _Zygote:
         self._layers = Layer(boot.layers)
         self._optional = Layer(boot.optional_layers)
         self._sealer = Sealer(self._layers)
+        self._needs_cgroup = Layer.CGROUP in self._layers
         self._children: dict[int, int] = {}
         self._base_bytes = 0
         self._pid = os.getpid()
@@ -165,6 +191,8 @@ class _Zygote:
 
     def prepare(self) -> None:
         """Preload, give up what is not needed, freeze."""
+        if max(map(int, os.listdir("/proc/self/fd"))) >= _CHANNEL:
+            raise OSError("too many descriptors were handed to the zygote")
         # Memory maps before the root goes away: nothing is opened by path after that.
         with Path(self._boot.stdlib_image).open("rb") as file:
             stdlib_image = Image(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -172,17 +200,15 @@ class _Zygote:
         threading.stack_size(_STACK_BYTES)
         self._base_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         self._empty_root()
-        if os.getuid() != 0 and Layer.NAMESPACES in self._layers | self._optional:
-            kernel.drop_capabilities()
         sys.path.clear()
         sys.path_hooks.clear()
         sys.path_importer_cache.clear()
         sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "PathFinder"]
         install(stdlib_image)
         kernel.set_name("jf-zygote")
-        kernel.set_no_new_privileges()
         gc.disable()
         rehearse()
+        self._sealer.prepare()
         self._guest = Guest(is_strict=False)
         self._guest.redirect_output()
         gc.collect()
@@ -213,76 +239,73 @@ class _Zygote:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # The node decides when we end, also when a terminal signals the whole group.
+            # The node decides when we end, also when a terminal signals the whole group. Isolates inherit this.
             signal.signal(number, signal.SIG_IGN)
+        on = (self._layers | self._optional) & (Layer.NAMESPACES | Layer.EMPTY_ROOT)
+        self._control.send(_STARTED.pack(82, on.value, self._base_bytes))
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(read_end, select.POLLIN)
-        on = (self._layers | self._optional) & (Layer.NAMESPACES | Layer.EMPTY_ROOT)
-        self._send(Started(on.value, self._base_bytes))
+        wait, receive, room = poll.poll, self._control.recvmsg, socket.CMSG_SPACE(16)
         while True:
-            for descriptor, _events in poll.poll():
+            for descriptor, _events in wait():
                 if descriptor == read_end:
                     os.read(read_end, 4096)
                     self._reap()
-                elif not self._receive():
+                    continue
+                data, ancillary, _flags, _address = receive(256, room)
+                if not data:
                     return
+                self._spawn(data, ancillary)
 
-    def _receive(self) -> bool:
-        data, descriptors, _flags, _address = socket.recv_fds(self._control, 4096, 8)
-        if not data:
-            return False
-        request = _to_zygote.decode(data)
-        try:
-            self._spawn(request, descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        return True
-
-    def _spawn(self, request: Spawn, descriptors: list[int]) -> None:
+    def _spawn(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
+        passed = ancillary[0][2] if ancillary else b""
+        descriptors = struct.unpack(f"{len(passed) // 4}i", passed)
         try:
             pid = kernel.fork()
         except OSError as error:
-            self._send(Failed(request.id, f"fork: {error}"))
+            self._control.send(_failed(_SPAWN.unpack(data)[0], f"fork: {error}"))
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
         if pid == 0:
             try:
-                self._become_isolate(request, descriptors)
+                self._become_isolate(Spawn(*_SPAWN.unpack(data)), descriptors)
             finally:
                 os._exit(2)
-        self._children[pid] = request.id
+        number = _SPAWN.unpack(data)[0]
+        self._children[pid] = number
         pidfd = os.pidfd_open(pid)
-        try:
-            socket.send_fds(self._control, [msgspec.msgpack.encode(Spawned(request.id))], [pidfd])
-        finally:
-            os.close(pidfd)
+        self._control.sendmsg(
+            [_SPAWNED.pack(83, number)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", pidfd))]
+        )
+        os.close(pidfd)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
-    def _become_isolate(self, request: Spawn, descriptors: list[int]) -> None:
+    def _become_isolate(self, request: Spawn, descriptors: tuple[int, ...]) -> None:
         """In the child: seal, then serve; never returns to the zygote's loop."""
-        random.seed()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        if request.has_cgroup:
-            os.write(descriptors[2], b"0")
-        elif Layer.CGROUP in self._layers:
-            raise OSError("no cgroup was given")
-        channel_fd, image_fd = self._sealer.close_descriptors(*descriptors[:2])
-        channel = Channel(channel_fd)
+        channel = Channel(_CHANNEL)
         try:
-            size = os.fstat(image_fd).st_size
-            image = mmap.mmap(image_fd, size, access=mmap.ACCESS_READ) if size else None
-            os.close(image_fd)
-            limits = Limits(
+            if request.has_cgroup:
+                os.write(descriptors[2], b"0")
+            elif self._needs_cgroup:
+                raise OSError("no memory group was given")
+            size = os.fstat(descriptors[1]).st_size
+            image = mmap.mmap(descriptors[1], size, access=mmap.ACCESS_READ) if size else None
+            os.dup2(descriptors[0], _CHANNEL)
+            self._sealer.seal(
                 address_space_bytes=self._base_bytes + size + request.memory_bytes,
                 descriptors=request.descriptors,
                 threads=request.threads,
+                uid=request.uid,
+                parent=self._pid,
+                keep=_CHANNEL,
             )
-            uid = request.uid if Layer.OWN_UID in self._layers else None
-            self._sealer.seal(limits, uid, self._pid)
         except BaseException as error:  # the node must learn which layer failed
-            channel.send(wire.Ready(wire.PROTOCOL_VERSION, wire.Failure("seal-failed", f"{type(error).__name__}: {error}")))
+            with contextlib.suppress(OSError):
+                reason = wire.Failure("seal-failed", f"{type(error).__name__}: {error}")
+                channel.send(wire.Ready(wire.PROTOCOL_VERSION, reason))
             os._exit(3)
         gc.enable()
 
@@ -309,7 +332,4 @@ class _Zygote:
             number = self._children.pop(pid, None)
             if number is not None:
                 cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
-                self._send(Exited(number, status, usage.ru_maxrss, cpu_us))
-
-    def _send(self, packet: Any) -> None:
-        self._control.send(msgspec.msgpack.encode(packet))
+                self._control.send(_EXITED.pack(69, number, status, usage.ru_maxrss, cpu_us))

@@ -11,7 +11,14 @@ import msgspec
 
 from jackfield_sdk import manifest as m
 from jackfield_sdk.errors import ManifestError
-from jackfield_sdk.schema import Secret, json_schema_of, parameters_struct, payload_type, return_type, struct_of_class
+from jackfield_sdk.schema import (
+    json_schema_of,
+    parameters_struct,
+    payload_type,
+    return_type,
+    secret_fields,
+    struct_of_class,
+)
 
 __all__ = ["Handler", "Plugin"]
 
@@ -426,7 +433,7 @@ class Plugin:
     def _config_section(self) -> m.ConfigSection | None:
         if self.config_type is None:
             return None
-        secrets = [field.name for field in msgspec.structs.fields(self.config_type) if is_secret(field.type)]
+        secrets = secret_fields(self.config_type, path="config")
         return m.ConfigSection(
             schema=json_schema_of(self.config_type, path="config"), secrets=secrets, validate=self._config_validate
         )
@@ -441,11 +448,6 @@ class Plugin:
         elif known.function is not function or known.takes != takes:
             raise ManifestError(f"two handlers are named `{key}`", path=path, hint="Give each its own name.")
         return key
-
-
-def is_secret(annotation: Any) -> bool:
-    """Whether a configuration field holds a secret (`Secret` or `Secret | None`)."""
-    return annotation is Secret or any(inner is Secret for inner in getattr(annotation, "__args__", ()))
 
 
 def _own_columns(schema: dict[str, Any]) -> dict[str, Any]:

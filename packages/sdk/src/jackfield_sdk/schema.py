@@ -6,6 +6,7 @@ The types are msgspec's: structs, dataclasses, unions, `Annotated[int, Meta(ge=0
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,7 +15,7 @@ import msgspec
 
 from jackfield_sdk.errors import ManifestError
 
-__all__ = ["Secret", "json_schema_of", "parameters_struct", "struct_of_class", "to_plain"]
+__all__ = ["Secret", "json_schema_of", "parameters_struct", "secret_fields", "struct_of_class", "to_plain"]
 
 
 class Secret:
@@ -104,6 +105,44 @@ def struct_of_class(cls: type[Any], *, path: str) -> type[msgspec.Struct]:
     )  # fmt: skip
 
 
+def secret_fields(struct: type[msgspec.Struct], *, path: str) -> list[str]:
+    """Names of the fields that hold a secret: `Secret` or `Secret | None`, annotated or not.
+
+    Raises:
+        ManifestError: A secret lies deeper, where nothing would keep it apart from the rest.
+    """
+    found: list[str] = []
+    for field in msgspec.structs.fields(struct):
+        if _parts(field.type) <= {Secret, type(None)}:
+            found.append(field.name)
+        elif _mentions_secret(field.type, frozenset()):
+            raise ManifestError(
+                f"the secret in `{field.name}` is not a field of its own",
+                path=f"{path}.{field.name}",
+                hint="Write `name: jf.Secret` or `name: jf.Secret | None = None`.",
+            )
+    return found
+
+
+def _parts(annotation: Any) -> set[Any]:
+    """The members of a union, annotations taken off."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _parts(inner[0])
+    if origin in (typing.Union, types.UnionType):
+        return {part for member in inner for part in _parts(member)}
+    return {annotation}
+
+
+def _mentions_secret(annotation: Any, above: frozenset[Any]) -> bool:
+    if annotation is Secret:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) and annotation not in above:
+        fields = msgspec.structs.fields(annotation)
+        return any(_mentions_secret(field.type, above | {annotation}) for field in fields)
+    return any(_mentions_secret(inner, above) for inner in typing.get_args(annotation))
+
+
 def parameters_struct(handler: Callable[..., Any], *, skip: int = 1, path: str) -> type[msgspec.Struct]:
     """A struct with the parameters of a handler after the context."""
     hints = _hints(handler, path)
@@ -144,7 +183,7 @@ def return_type(handler: Callable[..., Any], *, path: str) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """Only what JSON has: dicts with text keys, lists, text, numbers, booleans, null.
+    """Only what JSON has: dicts with text keys, lists (a tuple stays one), text, numbers, booleans, null.
 
     Raises:
         TypeError: The value has no such form.

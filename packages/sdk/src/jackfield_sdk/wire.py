@@ -1,14 +1,15 @@
 """Messages between node and isolate, version 1.
 
 A message is four bytes of length (little endian) and a msgpack array whose first element names its type. Only data
-crosses: no pickle, no code. Call ids are the node's; an isolate answers the call it was given and nothing else. One call is in
-flight per isolate. Capability calls go the other way, numbered by the isolate, answered in order.
+crosses: no pickle, no code. Call ids are the node's; an isolate answers the call it was given and nothing else. One
+call is in flight per isolate. Capability calls go the other way, numbered by the isolate, answered in order.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import msgspec
 
@@ -255,9 +256,12 @@ def check_depth(value: Any, limit: int = 64) -> None:
         deeper: list[Any] = []
         for item in level:
             if isinstance(item, dict):
-                deeper.extend(v for v in item.values() if isinstance(v, (dict, list)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # data of any shape
-            elif isinstance(item, list):
-                deeper.extend(v for v in item if isinstance(v, (dict, list)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # data of any shape
+                inner: Iterable[Any] = cast("dict[Any, Any]", item).values()
+            elif isinstance(item, (list, tuple)):
+                inner = cast("list[Any]", item)
+            else:
+                continue
+            deeper += [child for child in inner if isinstance(child, (dict, list, tuple))]
         if not deeper:
             return
         level = deeper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +43,10 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; a SQLite file in `data_dir` when absent."""
     secret_key: str | None = None
     """`KEYID:BASE64(32 bytes)`, several joined by commas, the first one encrypts. When absent, a key file in `data_dir`
-    is used that only `jackfield serve --init` or the demo creates; without either the node does not start."""
-    isolation: IsolationLevel = "strict"
+    is used, which is made together with a fresh folder; without either the node does not start."""
+    isolation: IsolationLevel = Field(default_factory=lambda: "strict" if os.geteuid() == 0 else "unprivileged")
+    """`strict` for root, `unprivileged` for anybody else, unless it is set. It is never lowered by itself: what the level
+    demands and the machine does not give keeps the node from starting."""
     isolate_budget: int = Field(default=512, ge=1)
     """Isolates alive at the same time; the least recently used idle one goes first."""
     isolate_calls: int = Field(default=10_000, ge=1)
@@ -55,6 +58,11 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
     @property
+    def database_file(self) -> Path:
+        """The embedded database."""
+        return self.data_dir / "jackfield.sqlite3"
+
+    @property
     def url(self) -> str:
         """The database's URL, with the embedded default filled in."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'jackfield.sqlite3'}"
+        return self.database_url or f"sqlite+aiosqlite:///{self.database_file}"

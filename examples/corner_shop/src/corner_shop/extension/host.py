@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -10,15 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from jackfield import Platform, Settings
-from jackfield.errors import JackfieldError
-from jackfield_sdk.wire import Caller
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from corner_shop.extension.plugins import Plugins
 from corner_shop.extension.surface import surface
 from corner_shop.shop.models import Base
+from jackfield import Platform, Settings, telemetry
+from jackfield.capabilities import ensure_key_file
+from jackfield.errors import JackfieldError
+from jackfield_sdk.wire import Caller
 
-__all__ = ["Extension", "Shown"]
+__all__ = ["Extension", "Shown", "configure_logging"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +44,20 @@ class Extension:
 
     Args:
         data_dir: Holds the database file that both share, and everything else that must survive a restart.
+
+    Attributes:
+        platform: For setting up; pages use what is below.
+        plugins: What is installed and what could be.
     """
 
     def __init__(self, data_dir: Path, *, public_url: str) -> None:
+        # The platform refuses to start without a key for secrets. On a first run, and only then, we make one.
+        ensure_key_file(data_dir)
         self.platform = Platform(Settings(data_dir=data_dir, public_url=public_url), surface())
+        self.plugins = Plugins(self.platform)
 
     async def __aenter__(self) -> Self:
-        await self.platform.__aenter__()
+        await self.platform.start()
         async with self.write() as session:
             connection = await session.connection()
             await connection.run_sync(Base.metadata.create_all)
@@ -58,7 +66,7 @@ class Extension:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.platform.__aexit__(kind, error, trace)
+        await self.platform.stop()
 
     @property
     def asgi(self) -> Any:
@@ -78,22 +86,31 @@ class Extension:
         return self.platform.tenant(tenant_id)
 
     async def widgets(self, tenant_id: str, slot: str, context: dict[str, Any], caller: Caller) -> list[Shown]:
-        """What plugins show in a slot. A page is more than its plugins: whatever fails here, it goes on without them."""
+        """What plugins show in a slot. A page is more than its plugins: whatever fails here, it does without them."""
         try:
             results = await self.platform.tenant(tenant_id).widgets(slot, context, caller=caller)
         except JackfieldError as error:
             _log.warning("slot %s of %s stays empty: %s", slot, tenant_id, error)
             return []
         return [
-            Shown(plugin=result.plugin, title=result.title, tree=result.tree, error=str(result.error or ""))
+            Shown(
+                plugin=result.plugin,
+                title=result.title,
+                tree=result.tree,
+                error=result.error.message if result.error else "",
+            )
             for result in results
         ]
 
     async def deliveries_done(self, within_s: float) -> bool:
         """Wait until plugins have received every event that is due; False when they need longer."""
         try:
-            async with asyncio.timeout(within_s):
-                await self.platform.drain_events()
+            await self.platform.drain_events(within_s)
         except TimeoutError:
             return False
         return True
+
+
+def configure_logging() -> None:
+    """Warnings and worse, of this application and of the platform, on standard error and without secrets."""
+    telemetry.configure(level=logging.WARNING)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from jackfield import Entity, Event, FilterHook, Slot, Surface
-from jackfield_sdk import hooks
 from sqlalchemy import Table
 
 from corner_shop.shop.models import Base
+from jackfield import Entity, Event, FilterHook, Slot, Surface
+from jackfield_sdk import hooks
 
-__all__ = ["DashboardContext", "ReportContext", "SLOTS", "surface"]
+__all__ = ["SLOTS", "DashboardContext", "ReportContext", "surface"]
 
 
 class DashboardContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ def surface() -> Surface:
         entities=(
             Entity(
                 "customers", _table("customers"), readable=("id", "name", "email", "phone", "created_at"),
-                writable=("name", "email", "phone"), description="People who buy or book. The shop's notes stay private.",
+                writable=("name", "email", "phone"), description="People who buy or book, without the notes on them.",
             ),
             Entity(
                 "products", _table("products"),

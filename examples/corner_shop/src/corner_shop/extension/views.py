@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Installed", "Offer", "Permission", "Record"]
+__all__ = ["Installed", "Offer", "Permission", "Proposal", "Record"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Permission:
         risk: `low`, `medium` or `high`.
         reason: Why its author asks for it; may be empty.
         is_optional: It works without.
+        is_own: It concerns the plugin's own things, and comes with installing it.
         is_granted: The organisation gave it.
     """
 
@@ -25,6 +26,7 @@ class Permission:
     risk: str
     reason: str = ""
     is_optional: bool = False
+    is_own: bool = False
     is_granted: bool = True
 
 
@@ -68,20 +70,30 @@ class Installed:
 
 @dataclass(frozen=True)
 class Offer:
-    """A plugin in the marketplace, and what it would do here.
+    """A plugin in the marketplace.
 
     Attributes:
-        adds: What it brings along, one line each: "shows something on the receipt".
-        installed: The organisation has it already.
+        is_installed: The organisation has it already.
     """
 
     slug: str
     name: str
     version: str
     summary: str
-    description: str
     publisher: str
     category: str
-    installed: bool
+    is_installed: bool
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An offer with all that somebody has to know before they agree to it.
+
+    Attributes:
+        adds: What it brings along, one line each: "Shows something on receipts".
+    """
+
+    offer: Offer
+    description: str
     permissions: list[Permission]
     adds: list[str]

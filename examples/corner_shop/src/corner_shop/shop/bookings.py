@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from jackfield_sdk import hooks
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +15,7 @@ from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.shop.models import Booking, Customer, Employee
 from corner_shop.shop.organisations import Organisation
 from corner_shop.shop.payloads import booking_payload, plain
+from jackfield_sdk import hooks
 
 __all__ = ["book", "cancel", "find_booking"]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from jackfield_sdk import hooks
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +15,7 @@ from corner_shop.shop.columns import new_id
 from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.shop.models import Product
 from corner_shop.shop.payloads import plain, product_payload
+from jackfield_sdk import hooks
 
 __all__ = ["ProductFields", "find_product", "products", "save_product"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from jackfield_sdk import hooks
 
 from corner_shop.shop.models import Booking, Customer, Product, Sale, SaleItem
+from jackfield_sdk import hooks
 
 __all__ = ["booking_payload", "customer_payload", "plain", "product_payload", "sale_payload"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from jackfield_sdk import hooks
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +13,7 @@ from corner_shop.shop.columns import new_id
 from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.shop.models import Customer, Employee
 from corner_shop.shop.payloads import customer_payload, plain
+from jackfield_sdk import hooks
 
 __all__ = ["customers", "employees", "find_customer", "find_employee", "names", "save_customer"]
 

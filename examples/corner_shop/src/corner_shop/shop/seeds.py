@@ -52,7 +52,7 @@ _CUSTOMERS = {
 # id, name, SKU, category, price, stock, minutes, description
 _PRODUCTS = {
     "corner-shop": [
-        ("product-flat-white", "Flat white", "COF-01", "Coffee", 3.40, None, None, "Two shots, from the roastery next door."),
+        ("product-flat-white", "Flat white", "COF-01", "Coffee", 3.40, None, None, "Two shots, roasted next door."),
         ("product-filter", "Filter coffee", "COF-02", "Coffee", 2.60, None, None, "Whatever is on the board today."),
         ("product-beans", "House beans, 250 g", "COF-10", "Coffee", 9.80, 18, None, "Roasted on Mondays."),
         ("product-sourdough", "Sourdough loaf", "BAK-01", "Bakery", 4.20, 12, None, "Baked at five; gone by two."),
@@ -67,7 +67,7 @@ _PRODUCTS = {
     ],
     "harbour-clinic": [
         ("service-consultation", "Consultation", "CON-20", "General", 65.00, None, 20, "With a general practitioner."),
-        ("service-first", "First assessment", "PHY-45", "Physiotherapy", 85.00, None, 45, "History, examination and plan."),
+        ("service-first", "First assessment", "PHY-45", "Physiotherapy", 85.00, None, 45, "Examination and plan."),
         ("service-physio", "Physiotherapy session", "PHY-30", "Physiotherapy", 60.00, None, 30, "Follow-up treatment."),
         ("service-sports", "Sports massage", "PHY-50", "Physiotherapy", 70.00, None, 50, "Deep tissue."),
         ("service-vaccination", "Vaccination", "GEN-10", "General", 30.00, None, 10, "Without the vaccine itself."),
@@ -139,7 +139,7 @@ def _bookings(session: AsyncSession, organisation: Organisation, today: datetime
 
 
 def _past_sales(session: AsyncSession, organisation: Organisation, today: datetime) -> list[SaleItem]:
-    """Six days of trade, so that the dashboard has something to show; the lines, to be added once their sales are there.
+    """Six days of trade, so that the dashboard has something to show; the lines, to be added after their sales.
 
     The same for everyone: the dice are seeded.
     """

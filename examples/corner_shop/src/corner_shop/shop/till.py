@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from jackfield_sdk import hooks
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +22,7 @@ from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.shop.models import Customer, Product, Sale, SaleItem
 from corner_shop.shop.organisations import Organisation
 from corner_shop.shop.payloads import plain, sale_payload
+from jackfield_sdk import hooks
 
 __all__ = ["Line", "draft", "find_sale", "price_up", "refund", "sell", "subtotal_of"]
 

@@ -18,7 +18,17 @@ from corner_shop.shop.organisations import ORGANISATIONS, Organisation
 from corner_shop.web.forms import Form, read_form
 from corner_shop.web.session import Session, Sessions
 
-__all__ = ["COOKIE", "ManagerDep", "NotAllowedError", "Posted", "SignInError", "Visit", "VisitDep", "own_form", "own_host"]
+__all__ = [
+    "COOKIE",
+    "ManagerDep",
+    "NotAllowedError",
+    "Posted",
+    "SignInError",
+    "Visit",
+    "VisitDep",
+    "own_form",
+    "own_host",
+]
 
 COOKIE = "corner_shop"
 
@@ -63,8 +73,8 @@ class Visit:
 async def own_host(request: Request) -> None:
     """Answer to our own name only, while we listen on this machine alone.
 
-    Signing in takes no password here. Without this check a page on the internet could point its name at 127.0.0.1 and use
-    the till as if it were of its own origin.
+    Signing in takes no password here. Without this check a page on the internet could point its name at 127.0.0.1
+    and use the till as if it were of its own origin.
     """
     listens_on = request.app.state.listens_on
     if _is_loopback(listens_on) and not _is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or ""):

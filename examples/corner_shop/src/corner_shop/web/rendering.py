@@ -17,7 +17,9 @@ from corner_shop.web.guards import Visit
 __all__ = ["NOTICES", "redirect", "render"]
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -104,6 +106,14 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.filters.update(
-    money=_money, moment=_moment, day=_day, clock=_clock, duration=_duration, initials=_initials, seconds=_seconds, kind=kind, figure=figure,
     bars=bars,
-)  # fmt: skip
+    clock=_clock,
+    day=_day,
+    duration=_duration,
+    figure=figure,
+    initials=_initials,
+    kind=kind,
+    moment=_moment,
+    money=_money,
+    seconds=_seconds,
+)

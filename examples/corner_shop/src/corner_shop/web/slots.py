@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from jackfield_sdk import PluginError, ui
 
 from corner_shop.shop.payloads import plain
 from corner_shop.web.guards import Visit
+from jackfield_sdk import PluginError, ui
 
 __all__ = ["Widget", "slot"]
 

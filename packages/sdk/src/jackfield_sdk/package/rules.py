@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ MAX_TOTAL_BYTES = 64 * 1024 * 1024
 MAX_LIST_BYTES = 2 * 1024 * 1024
 MAX_SIGNATURE_BYTES = 1024
 MAX_PATH_BYTES = 255
+MAX_PATH_DEPTH = 16
 
 _ROOTS = ("src", "vendor", "code")
 
@@ -46,6 +48,7 @@ _NATIVE_ENDINGS = frozenset({
 _OTHER_ENDINGS = frozenset({
     "bat", "egg", "gz", "jar", "pickle", "pkl", "pth", "pyc", "pyo", "sh", "tar", "whl", "zip",
 })  # fmt: skip
+_NOT_PLAIN = re.compile(r"^\.{0,2}$|[/\\:]")
 _STARTUP = frozenset({"sitecustomize", "usercustomize"})
 # A plugin that brings its own SDK would answer the platform in a language that nobody has checked.
 _RESERVED_MODULES = frozenset({"jackfield", "jackfield_sdk", "jackfield_sandbox", "msgspec"})
@@ -97,12 +100,16 @@ def _check_form(path: str) -> None:
     if not 0 < size <= MAX_PATH_BYTES:
         raise refusal("package-path-invalid", f"a path has {size} bytes; 1 to {MAX_PATH_BYTES} are allowed")
     # Not printable are control and format characters (they hide or reverse text), line ends and odd spaces.
-    if not path.isprintable() or "\\" in path or ":" in path:
+    if not path.isprintable():
         raise refusal("package-path-invalid", f"{path!r} has a character that is not allowed")
     if unicodedata.normalize("NFC", path) != path:
         raise refusal("package-path-invalid", f"{path!r} is not in Unicode form NFC")
-    for segment in path.split("/"):
-        if segment in ("", ".", ".."):
+    segments = path.split("/")
+    if len(segments) > MAX_PATH_DEPTH:
+        raise refusal("package-path-invalid", f"{path!r} is deeper than {MAX_PATH_DEPTH} levels")
+    for segment in segments:
+        # Folded as well: `．．` and `℀` are harmless here and something else where names are simplified.
+        if _NOT_PLAIN.search(segment) or _NOT_PLAIN.search(_fold(segment)):
             raise refusal("package-path-invalid", f"{path!r} is not a plain relative path")
         if segment.startswith("."):
             raise refusal("package-file-refused", f"{path!r} is hidden")
@@ -178,15 +185,18 @@ def _check_modules(names: Iterable[str]) -> None:
 def _claim(taken: dict[str, tuple[str, bool]], path: str) -> None:
     """Remember a file and its folders, by what a file system that folds case would call them."""
     parts = path.split("/")
+    folded = [_fold(part) for part in parts]
     for depth in range(1, len(parts) + 1):
         here, is_file = "/".join(parts[:depth]), depth == len(parts)
-        known = taken.get(_fold(here))
+        key = "/".join(folded[:depth])
+        known = taken.get(key)
         if known is None:
-            taken[_fold(here)] = (here, is_file)
+            taken[key] = (here, is_file)
         elif is_file or known != (here, False):
             raise refusal("package-path-collision", f"{path!r} collides with {known[0]!r}")
 
 
+@functools.lru_cache(maxsize=8192)
 def _fold(text: str) -> str:
     # Compatibility form, not just canonical: it is what Python does to the name in an `import` statement.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -15,11 +15,13 @@ from jackfield_sdk.errors import CapabilityError, PermissionDeniedError
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.testing.memory import Entities, Tables
 from jackfield_sdk.testing.permissions import covers
+from jackfield_sdk.testing.plain import check_plain
 from jackfield_sdk.testing.rows import Page, Row
 
 __all__ = ["Broker", "Emitted"]
 
 Fault = Callable[[], object]
+_VALUE_BYTES = 256 * 1024
 
 
 class Emitted(msgspec.Struct, frozen=True):
@@ -34,37 +36,37 @@ class _Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Base of the arguments of operations."""
 
 
-class _Key(_Arguments, frozen=True):
-    key: Annotated[str, Meta(min_length=1)]
+class _Key(_Arguments, frozen=True, kw_only=True):
+    key: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z")]
 
 
-class _KeyValue(_Key, frozen=True):
+class _KeyValue(_Key, frozen=True, kw_only=True):
     value: Any
 
 
-class _Prefix(_Arguments, frozen=True):
+class _Prefix(_Arguments, frozen=True, kw_only=True):
     prefix: str = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     after: str | None = None
 
 
-class _Named(_Arguments, frozen=True):
+class _Named(_Arguments, frozen=True, kw_only=True):
     """An operation on one table or entity."""
 
     table: str = ""
     entity: str = ""
 
 
-class _ById(_Named, frozen=True):
+class _ById(_Named, frozen=True, kw_only=True):
     id: str
 
 
-class _New(_Named, frozen=True):
+class _New(_Named, frozen=True, kw_only=True):
     row: Row = {}
     values: Row = {}
 
 
-class _Changes(_ById, frozen=True):
+class _Changes(_ById, frozen=True, kw_only=True):
     changes: Row
 
 
@@ -73,16 +75,16 @@ class _Select(Page, frozen=True, kw_only=True, forbid_unknown_fields=True):
     entity: str = ""
 
 
-class _Event(_Arguments, frozen=True):
+class _Event(_Arguments, frozen=True, kw_only=True):
     name: str
     payload: Any
 
 
-class _Name(_Arguments, frozen=True):
+class _Name(_Arguments, frozen=True, kw_only=True):
     name: str
 
 
-class _Nothing(_Arguments, frozen=True):
+class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
 
 
@@ -107,7 +109,7 @@ class Broker:
         self._operations: dict[str, tuple[type[Any], Callable[[Any], str], Callable[[Any], Any]]] = {
             "storage.get": (_Key, _storage, self._storage_get),
             "storage.set": (_KeyValue, _storage, self._storage_set),
-            "storage.delete": (_Key, _storage, lambda a: self.storage.pop(a.key, None) is not None),
+            "storage.delete": (_Key, _storage, self._storage_delete),
             "storage.keys": (_Prefix, _storage, self._storage_keys),
             "tables.insert": (_New, _tables, lambda a: tables.insert(a.table, a.row)),
             "tables.get": (_ById, _tables, lambda a: tables.get(a.table, a.id)),
@@ -160,6 +162,8 @@ class Broker:
                 f"`{needed}` is not granted",
                 hint=f"Ask for `{needed}` in the plugin's permissions, and have it granted.",
             )
+        for field in ("value", "row", "values", "changes", "payload"):
+            check_plain(getattr(arguments, field, None), field)
         if self.faults[name]:
             self.faults[name].popleft()()
         return operation(arguments)
@@ -169,7 +173,14 @@ class Broker:
         return {"found": arguments.key in self.storage, "value": copy.deepcopy(value)}
 
     def _storage_set(self, arguments: _KeyValue) -> None:
+        if len(wire.encode(arguments.value)) > _VALUE_BYTES:
+            raise CapabilityError(f"`value` has more than {_VALUE_BYTES} bytes", code="arguments-invalid")
         self.storage[arguments.key] = arguments.value
+
+    def _storage_delete(self, arguments: _Key) -> bool:
+        was_there = arguments.key in self.storage
+        self.storage.pop(arguments.key, None)
+        return was_there
 
     def _storage_keys(self, arguments: _Prefix) -> list[str]:
         keys = sorted(key for key in self.storage if key.startswith(arguments.prefix))
@@ -181,21 +192,21 @@ class Broker:
     def _emit(self, arguments: _Event) -> str:
         if arguments.name not in self._emits:
             raise CapabilityError(
-                f"the manifest declares no event `{arguments.name}`",
-                code="event-unknown",
-                hint="Declare it in `emits`.",
+                f"the plugin does not declare the event `{arguments.name}`",
+                code="event-not-declared",
+                hint="Declare it in `emits`; its name begins with the plugin's slug.",
             )
         try:
             msgspec.convert(arguments.payload, self._emits[arguments.name])
         except msgspec.ValidationError as error:
-            raise CapabilityError(f"not a payload of `{arguments.name}`: {error}", code="payload-invalid") from error
+            raise CapabilityError(f"{arguments.name}: {error}", code="event-payload-mismatch") from error
         event = Emitted(f"event_{len(self.emitted) + 1}", arguments.name, arguments.payload)
         self.emitted.append(event)
         return event.id
 
     def _reveal(self, arguments: _Name) -> str:
         if arguments.name not in self.secrets:
-            raise CapabilityError(f"the secret `{arguments.name}` is not set", code="secret-not-set")
+            raise CapabilityError(f"the secret `{arguments.name}` has no value", code="secret-not-set")
         return self.secrets[arguments.name]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +21,7 @@ __all__ = ["new_platform", "platform", "plugin"]
 @pytest.fixture
 def plugin(request: pytest.FixtureRequest) -> Plugin:
     """The plugin under test: the test module's own `plugin`, or that of the nearest `plugin.py` upwards."""
-    own = getattr(request.module, "plugin", None)
+    own = getattr(cast("Any", request).module, "plugin", None)
     return own if isinstance(own, Plugin) else load_plugin(find_folder(request.path.parent))
 
 

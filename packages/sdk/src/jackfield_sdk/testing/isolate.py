@@ -63,18 +63,24 @@ class Isolate:
 
     def _exchange(self, message: wire.ToGuest) -> wire.Ready | wire.Result:
         self._channel.put(message)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self._guest.serve_one()
-        else:
+        if _is_loop_running():
             # In an async test: an `async def` handler needs a loop of its own, and this thread has one running.
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(self._guest.serve_one).result()
+        else:
+            self._guest.serve_one()
         answer = self._channel.take()
         if answer.failure is not None:
             raise _error_of(answer.failure)
         return answer
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _error_of(failure: wire.Failure) -> PluginError:

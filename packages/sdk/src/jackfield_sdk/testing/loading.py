@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 
 from jackfield_sdk.errors import ManifestError
@@ -28,13 +29,13 @@ def load_plugin(folder: str | Path) -> Plugin:
         sys.path.append(str(folder))
     # Not `plugin`: a second plugin in this process would take the first one's place.
     name = f"plugin_of_{folder.name.replace('-', '_')}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader(name, str(file))
+    spec = ModuleSpec(name, loader, origin=str(file))
+    spec.has_location = True
+    module = module_from_spec(spec)
     # Types are looked up in their module by its name.
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     plugin = getattr(module, "plugin", None)
     if not isinstance(plugin, Plugin):
         raise ManifestError("plugin.py does not define `plugin`", hint="plugin = jf.Plugin(…)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any
 
 import msgspec
 
@@ -17,7 +16,7 @@ __all__ = ["Entities", "Tables"]
 
 
 class Tables:
-    """The plugin's tables, with their types, unique groups and references.
+    """The plugin's tables, with their types and unique groups.
 
     Args:
         declared: Tables of the manifest.
@@ -35,7 +34,7 @@ class Tables:
         held = self._of(table)
         if "id" in row:
             raise CapabilityError("`id` is given by the platform", code="row-invalid", hint="Leave `id` out.")
-        stored = {"id": f"row_{next(self._numbers)}", **self._typed(table, row)}
+        stored = {"id": f"row_{next(self._numbers):06}", **self._typed(table, row)}
         self._check(table, stored)
         held[stored["id"]] = stored
         return copy.deepcopy(stored)
@@ -52,8 +51,7 @@ class Tables:
     def count(self, table: str, page: Page) -> int:
         """How many rows meet the conditions."""
         self._check_columns(table, page)
-        everything = msgspec.structs.replace(page, limit=max(1, len(self._of(table))))
-        return len(select(self._of(table).values(), everything))
+        return len(select(self._of(table).values(), page, is_whole=True))
 
     def update(self, table: str, id: str, changes: Row) -> Row:
         """Change columns of a row."""
@@ -75,7 +73,7 @@ class Tables:
     def _of(self, table: str) -> dict[str, Row]:
         if table not in self.rows:
             raise CapabilityError(
-                f"the manifest declares no table `{table}`", code="table-unknown", hint="Declare it: `@plugin.table`."
+                f"there is no table `{table}`", code="table-not-declared", hint="Declare it with `@plugin.table`."
             )
         return self.rows[table]
 
@@ -89,7 +87,7 @@ class Tables:
             raise CapabilityError(f"not a row of `{table}`: {error}", code="row-invalid") from error
 
     def _check(self, table: str, row: Row) -> None:
-        """Unique groups and references. As in SQL, a group with an absent value clashes with nothing."""
+        """Unique groups. As in SQL, one with a null in it clashes with nothing."""
         declared = self._declared[table]
         others = [other for other in self.rows[table].values() if other["id"] != row["id"]]
         for group in declared.unique:
@@ -98,17 +96,13 @@ class Tables:
                 raise CapabilityError(
                     f"table `{table}` already has a row with this {', '.join(group)}", code="unique-violation"
                 )
-        for column, target in declared.references.items():
-            if row.get(column) is not None and row[column] not in self.rows[target]:
-                raise CapabilityError(f"`{column}` refers to no row of `{target}`", code="reference-violation")
 
     def _check_columns(self, table: str, page: Page) -> None:
         self._of(table)
         known = {*self._declared[table].columns, "id"}
-        named = [*(field for field, _, _ in page.where), *(name.removeprefix("-") for name in page.order)]
-        for name in named:
+        for name in page.names:
             if name not in known:
-                raise CapabilityError(f"table `{table}` has no column `{name}`", code="column-unknown")
+                raise CapabilityError(f"table `{table}` has no column `{name}`", code="arguments-invalid")
 
 
 class Entities:
@@ -134,7 +128,7 @@ class Entities:
 
     def count(self, entity: str, page: Page) -> int:
         """How many meet the conditions."""
-        return len(select(self._of(entity).values(), msgspec.structs.replace(page, limit=1000)))
+        return len(select(self._of(entity).values(), page, is_whole=True))
 
     def create(self, entity: str, values: Row) -> Row:
         """Add one; the host gives it a key."""
@@ -146,7 +140,7 @@ class Entities:
         """Change fields of one."""
         held = self._of(entity)
         if id not in held:
-            raise CapabilityError(f"there is no `{entity}` with the key `{id}`", code="row-not-found")
+            raise CapabilityError(f"there is nothing with this key in `{entity}`", code="entity-not-found")
         held[id].update(changes)
         return copy.deepcopy(held[id])
 

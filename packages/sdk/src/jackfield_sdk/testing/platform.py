@@ -1,41 +1,30 @@
 """A platform in memory for a plugin's tests.
 
-Handlers run through the same guest loop and the same wire encoding as in an isolate, and every capability call is decided
-by the grants. What differs: one process, so a module's globals outlive what would be several isolates, and `print`
-stays with the test.
+Handlers run through the same guest loop and the same wire encoding as in an isolate, and every capability call is
+decided by the grants. What differs: it is one process, so a module's globals outlive what would be several isolates,
+and `print` stays with the test.
 """
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import itertools
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
 from jackfield_sdk import ui, wire
 from jackfield_sdk.context import Health, Response
-from jackfield_sdk.errors import (
-    CapabilityError,
-    PermissionDeniedError,
-    PluginError,
-    RetryLaterError,
-    UserError,
-    VetoError,
-)
-from jackfield_sdk.guest import Guest
+from jackfield_sdk.errors import CapabilityError, PluginError, UserError, VetoError
 from jackfield_sdk.manifest import Manifest, parse_manifest
 from jackfield_sdk.plugin import Plugin
-from jackfield_sdk.schema import Secret, to_plain
+from jackfield_sdk.schema import Secret, return_type, to_plain
 from jackfield_sdk.testing.broker import Broker, Emitted
-from jackfield_sdk.testing.channel import MemoryChannel
 from jackfield_sdk.testing.conditions import holds
+from jackfield_sdk.testing.isolate import Isolate
 from jackfield_sdk.testing.memory import Tables
 from jackfield_sdk.testing.permissions import asked
 from jackfield_sdk.testing.routing import find_route
@@ -148,7 +137,7 @@ class FakePlatform:
         return self
 
     def configure(self, **values: Any) -> FakePlatform:
-        """Change the configuration; secrets are given like the rest. A failed check or `on_configure` keeps the old one.
+        """Change the configuration, secrets included. A failed check or `on_configure` keeps the old one.
 
         Raises:
             UserError: `config-invalid`, or what the plugin's own check raises.
@@ -174,11 +163,18 @@ class FakePlatform:
         """Call a function; what it returns, as plain data.
 
         Raises:
-            PluginError: What the handler raised; `role-required` when the caller may not call it.
+            PluginError: What the handler raised; `role-too-low`; `arguments-invalid` or `result-invalid` for what does
+                not fit the function's types.
         """
         declared = _named(function, {item.name: item for item in self.manifest.functions}, "function")
         self._require(declared.role)
-        return self._run("function", declared.handler, arguments)
+        self._expect("active")
+        handler = self.plugin.handlers[declared.handler]
+        plain = to_plain(arguments)
+        _check_type(plain, handler.payload, "arguments-invalid")
+        answer = self._run("function", declared.handler, plain)
+        _check_type(answer, return_type(handler.function, path=function), "result-invalid")
+        return answer
 
     def emit(self, event: str, payload: Any, *, attempts: int = 1) -> list[wire.Delivery]:
         """Hand an event to the plugin's handlers whose condition holds; the deliveries that were made.
@@ -205,15 +201,19 @@ class FakePlatform:
         """Pass a value through the plugin's handlers of a hook; a struct comes back as one.
 
         Raises:
-            VetoError: A handler vetoed.
+            VetoError: A handler vetoed, or raised a `UserError`, which comes to the same.
         """
         self._expect("active")
         plain = to_plain(value)
         _named(hook, {item.hook: item for item in self.manifest.filters}, "filter of the hook")
         for item in sorted(self.manifest.filters, key=lambda item: item.priority):
-            if item.hook == hook and holds(item.when, hook, plain):
+            if item.hook != hook or not holds(item.when, hook, plain):
+                continue
+            try:
                 plain = self._run("filter", item.handler, plain)
-        return msgspec.convert(plain, type(value)) if isinstance(value, msgspec.Struct) else plain
+            except UserError as error:
+                raise VetoError(str(error), hint=error.hint) from error
+        return cast("V", msgspec.convert(plain, type(value)) if isinstance(value, msgspec.Struct) else plain)
 
     def route(
         self,
@@ -231,13 +231,13 @@ class FakePlatform:
             body: Bytes as they are; anything else goes as JSON.
 
         Raises:
-            PluginError: What the handler raised; `route-not-found`, `sign-in-required`, `role-required`.
+            PluginError: What the handler raised; `route-unknown`, `role-too-low`.
         """
         self._expect("active")
         route, request = find_route(self.manifest.routes, method, path, body, query or {}, headers or {})
         if route.auth != "public":
             if self.caller is None:
-                raise PluginError("nobody has signed in", code="sign-in-required")
+                raise PluginError("nobody has signed in", code="role-too-low")
             self._require(route.auth)
         answer = self._run("route", route.handler, request)
         return msgspec.convert(answer, Response)
@@ -265,15 +265,14 @@ class FakePlatform:
         if self.manifest.health is None:
             return Health(True)
         try:
-            answer = self._run("health", self.manifest.health.handler, None)
-        except PluginError as error:
+            return msgspec.convert(self._run("health", self.manifest.health.handler, None), Health)
+        except (PluginError, msgspec.ValidationError) as error:
             return Health(False, str(error))
-        return msgspec.convert(answer, Health)
 
     # -- who acts, and what goes wrong ---------------------------------------------------------------------------
 
     @contextmanager
-    def acting_as(self, id: str | None, role: Role = "member") -> Iterator[FakePlatform]:
+    def acting_as(self, id: str | None, role: Role = "member") -> Generator[FakePlatform]:
         """Let another member act within a `with` block; nobody when the id is None."""
         before = self.caller
         self.caller = None if id is None else wire.Caller(id, role)
@@ -285,8 +284,8 @@ class FakePlatform:
     def before(self, operation: str, action: Callable[[], object], *, times: int = 1) -> None:
         """Do something just before the next calls of a capability operation, such as `tables.insert`.
 
-        An action that raises a `CapabilityError` makes that call fail; one that uses this platform happens in the midst of
-        the handler, as another isolate's work may.
+        An action that raises a `CapabilityError` makes that call fail; one that uses this platform happens in the midst
+        of the handler, as another isolate's work may.
         """
         self._broker.faults[operation].extend([action] * times)
 
@@ -379,13 +378,20 @@ class FakePlatform:
         if self.state != state:
             raise PluginError(
                 f"the installation is {self.state}, not {state}",
-                code=f"not-{state}",
+                code="plugin-not-active" if state == "active" else "state-wrong",
                 hint="FakePlatform(plugin).start()",
             )
 
     def _require(self, role: str) -> None:
         if self.caller is not None and _ROLES.index(self.caller.role) < _ROLES.index(role):
-            raise PluginError(f"only an {role} may do this", code="role-required")
+            raise PluginError(f"this needs the role {role}", code="role-too-low")
+
+
+def _check_type(value: Any, type_: Any, code: str) -> None:
+    try:
+        msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise PluginError(str(error), code=code) from error
 
 
 def _any_secret(annotation: type, value: Any) -> Any:

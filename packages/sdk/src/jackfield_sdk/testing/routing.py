@@ -12,9 +12,16 @@ import msgspec
 from jackfield_sdk.context import Request
 from jackfield_sdk.errors import PluginError
 from jackfield_sdk.manifest import Route
-from jackfield_sdk.schema import to_plain
 
-__all__ = ["find_route"]
+__all__ = ["KEPT_HEADERS", "find_route"]
+
+KEPT_HEADERS = frozenset(
+    {
+        "accept", "accept-language", "content-type", "user-agent", "if-none-match", "if-modified-since", "x-request-id",
+        "webhook-id", "webhook-timestamp", "webhook-signature", "stripe-signature",
+    }
+)  # fmt: skip
+"""Request headers that reach a plugin."""
 
 
 def find_route(
@@ -23,26 +30,25 @@ def find_route(
     """The route that answers, and the request as it travels.
 
     Raises:
-        PluginError: `route-not-found`.
+        PluginError: `route-unknown`.
     """
     parts = urlsplit(target)
-    # What is written out goes before what stands for anything: `/points/top` before `/points/{customer_id}`.
-    for route in sorted(routes, key=lambda route: route.path.count("{")):
+    # The first that fits, in the order of the manifest.
+    for route in routes:
         match = _pattern(route.path).fullmatch(parts.path)
         if match is None or route.method != method.upper():
             continue
-        sent = {name.lower(): value for name, value in headers.items()}
+        sent = {name.lower(): value for name, value in headers.items() if name.lower() in KEPT_HEADERS}
         if body is not None and not isinstance(body, bytes):
             sent.setdefault("content-type", "application/json")
         request = Request(
             method=route.method, path=parts.path,
             params={name: unquote(value) for name, value in match.groupdict().items()},
             query={**dict(parse_qsl(parts.query, keep_blank_values=True)), **query},
-            headers=sent,
+            headers=sent, body=_bytes(body),
         )  # fmt: skip
-        # The body stays bytes, as it does on the wire.
-        return route, {**to_plain(request), "body": _bytes(body)}
-    raise PluginError(f"the plugin has no route {method.upper()} {parts.path}", code="route-not-found")
+        return route, msgspec.to_builtins(request, builtin_types=(bytes,))
+    raise PluginError(f"the plugin has no route {method.upper()} {parts.path}", code="route-unknown")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

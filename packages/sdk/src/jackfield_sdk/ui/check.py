@@ -82,10 +82,10 @@ class _Walk:
             raise _invalid("a node of `ui` is expected here", "For instance `jf.ui.Text('…')`.", path=path)
         found = cast("dict[str, Any]", data)
         kind = found.get("type")
-        if kind not in _KNOWN:
+        if not isinstance(kind, str) or kind not in _KNOWN:
             fallback = found.get("fallback")
             return dict(_PLACEHOLDER) if fallback is None else self.node(fallback, f"{path}.fallback", depth + 1)
-        self._check_own(found, str(kind), path)
+        self._check_own(found, kind, path)
         result = dict(found)
         if found.get("fallback") is not None:
             result["fallback"] = self.node(found["fallback"], f"{path}.fallback", depth + 1)

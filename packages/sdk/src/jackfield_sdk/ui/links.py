@@ -24,8 +24,10 @@ def is_safe_link(address: str) -> bool:
         return False
     if _SCHEME.match(address):
         return _is_web(address) or _MAIL.fullmatch(address) is not None
-    # `//elsewhere` looks relative and is not.
-    return bool(address) and not address.startswith("//")
+    # `//elsewhere` looks relative and is not. A colon has no place in the first segment (RFC 3986, 4.2), nor has what a
+    # careless template would turn into one.
+    first = re.split(r"[/?#]", address, maxsplit=1)[0]
+    return bool(address) and not address.startswith("//") and ":" not in first and "&" not in first
 
 
 def is_safe_image(address: str) -> bool:
@@ -40,9 +42,10 @@ def is_safe_path(path: str) -> bool:
 
 
 def _is_plain(address: str) -> bool:
-    return "\\" not in address and not any(unicodedata.category(char) in _ODD for char in address)
+    return not any(char in _NEVER or unicodedata.category(char) in _ODD for char in address)
 
 
+_NEVER = frozenset('\\<>"`')
 _ODD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
 
 

@@ -4,7 +4,7 @@ Alembic does the work through its API; there is no ini file, and the revisions a
 platform can upgrade itself. Alembic's own table is named apart (`VERSION_TABLE`), so that a host may use Alembic in the
 same database.
 
-To draft a revision: `python -m jackfield.db.migrate <database URL> "<what changes>"`, with the URL of a scratch database.
+To draft a revision: `python -m jackfield.db.migrate <URL of a scratch database> "<what changes>"`.
 """
 
 from __future__ import annotations

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Outcome, Status
+from jackfield.invocation.service import Invoker, RecordSink
 
-__all__ = ["ActiveInstallation", "Invocation", "Kind", "Outcome", "Status"]
+__all__ = ["ActiveInstallation", "Invocation", "Invoker", "Kind", "Outcome", "RecordSink", "Status"]

@@ -44,7 +44,7 @@ class Isolate:
         "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
     )  # fmt: skip
 
-    def __init__(self, supervisor: Supervisor, *, memory_mb: int, descriptors: int, frame_bytes: int, image_path: Path | None) -> None:  # fmt: skip
+    def __init__(self, supervisor: Supervisor, *, memory_mb: int, descriptors: int, frame_bytes: int, image_path: Path | None, stray_descriptor: int | None = None) -> None:  # fmt: skip
         self.calls = 0
         self.number = 0
         self.memory_mb = memory_mb
@@ -66,7 +66,7 @@ class Isolate:
             image = os.open(image_path or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 self._birth = supervisor.spawn(
-                    theirs, image, memory_mb * 1024 * 1024, descriptors, _THREADS, self._on_death
+                    theirs, image, memory_mb * 1024 * 1024, descriptors, _THREADS, self._on_death, stray_descriptor
                 )
             finally:
                 os.close(image)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import structlog
 from jackfield_sandbox.cgroup import Cgroup, CgroupParent, new_parent
 from jackfield_sandbox.launch import start_zygote
@@ -148,8 +149,11 @@ class Supervisor:
             self._uids.close()
             self._uids = None
 
-    def spawn(self, channel: socket.socket, image: int, memory_bytes: int, descriptors: int, threads: int, on_death: Callable[[Death], None]) -> Birth:  # fmt: skip
+    def spawn(self, channel: socket.socket, image: int, memory_bytes: int, descriptors: int, threads: int, on_death: Callable[[Death], None], stray: int | None = None) -> Birth:  # fmt: skip
         """Ask for an isolate. The channel can be written to at once; the isolate reads when it is sealed.
+
+        Args:
+            stray: A descriptor that the isolate must not be able to use: the doctor's bait.
 
         Raises:
             IsolationError: There is no zygote at the moment.
@@ -166,10 +170,12 @@ class Supervisor:
         number = self._number
         request = Spawn(number, uid, memory_bytes, descriptors, threads, group is not None)
         passed = [channel.fileno(), image, *([] if group is None else [group.procs])]
+        if stray is not None:
+            passed.append(stray)
         birth = Birth(uid, group, on_death)
         self._births[number] = birth
         try:
-            socket.send_fds(self._control, [msgspec.msgpack.encode(request)], passed)
+            socket.send_fds(self._control, [request.encode()], passed)
         except OSError as error:
             del self._births[number]
             self._recycle(birth)
@@ -297,13 +303,11 @@ def _pid_of(pidfd: int) -> int:
 
 
 def _send_kill(pidfd: int) -> None:
-    import signal
-
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _wait_gone(pidfd: int) -> None:
     """The kernel ends isolates with their zygote; this only waits for it to be done."""
-    import select
-
-    select.select([pidfd], [], [], 2.0)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll(2000)

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jackfield_sdk.manifest import EventHandler, Filter, Widget
-
 from jackfield.invocation import ActiveInstallation
 from jackfield.lifecycle.snapshots import Snapshots
+from jackfield_sdk.manifest import EventHandler, Filter, Widget
 
 __all__ = ["ActiveInstallations", "TenantPlugins", "assemble"]
 

@@ -1,8 +1,8 @@
 """Configuration: what a tenant may set, what is a secret, what is missing. Pure.
 
-Three forms of the same thing must not be mixed up. What comes in may hold secrets. What is stored (`Candidate.config`) holds
-none and no defaults either, so that a release may change its defaults. What a plugin sees has the defaults filled in and
-a handle for each secret.
+Three forms of the same thing must not be mixed up. What comes in may hold secrets. What is stored
+(`Candidate.config`) holds none and no defaults either, so that a release may change its defaults. What a plugin sees
+has the defaults filled in and a handle for each secret.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import copy
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+
+from jackfield.capabilities.errors import SchemaRefusedError
+from jackfield.capabilities.schemas import Checked
+from jackfield.lifecycle.errors import ConfigInvalidError, ConfigSchemaError
 from jackfield_sdk.errors import WireError
 from jackfield_sdk.manifest import ConfigSection, Manifest
 from jackfield_sdk.wire import check_depth
-
-from jackfield.lifecycle.config_schema import SchemaRefusedError, validator
-from jackfield.lifecycle.errors import ConfigInvalidError, ConfigSchemaError
 
 __all__ = ["Candidate", "accept", "check_schema", "effective", "missing_fields"]
 
@@ -50,13 +51,16 @@ def accept(manifest: Manifest, values: Mapping[str, Any], stored_secrets: Collec
         stored_secrets: Names that have a value already.
 
     Raises:
-        ConfigInvalidError: A field is unknown or a value does not fit. A field that is only missing is not an error here.
+        ConfigInvalidError: A field is unknown or a value does not fit. A field that is only missing is not an error
+            here.
         ConfigSchemaError: The plugin's schema cannot be used.
     """
     section = manifest.config
     if section is None:
         if values:
-            raise ConfigInvalidError(manifest.slug, [{"path": next(iter(values)), "message": "the plugin has no configuration"}])
+            raise ConfigInvalidError(
+                manifest.slug, [{"path": next(iter(values)), "message": "the plugin has no configuration"}]
+            )
         return Candidate({})
     _check_size(manifest.slug, values)
     names = frozenset(section.secrets)
@@ -108,7 +112,7 @@ def check_schema(manifest: Manifest) -> None:
 def _defaults(section: ConfigSection) -> dict[str, Any]:
     properties: Mapping[str, Any] = section.schema.get("properties", {})
     return {
-        name: copy.deepcopy(schema["default"])
+        name: copy.deepcopy(cast("Mapping[str, Any]", schema)["default"])
         for name, schema in properties.items()
         if isinstance(schema, Mapping) and "default" in schema and name not in section.secrets
     }
@@ -121,9 +125,18 @@ def _without_required(section: ConfigSection) -> dict[str, Any]:
 
 def _errors(slug: str, schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[dict[str, str]]:
     try:
-        return validator(schema).errors(dict(values))
+        problems = Checked(schema).problems(dict(values))
     except SchemaRefusedError as error:
         raise ConfigSchemaError(slug, str(error)) from error
+    return [_told(problem, schema.get("properties", {})) for problem in problems]
+
+
+def _told(problem: str, fields: Collection[str]) -> dict[str, str]:
+    """A problem with its place apart; one of the whole has none."""
+    place, colon, message = problem.partition(": ")
+    if colon and place.partition(".")[0] in fields:
+        return {"path": place, "message": message}
+    return {"path": "", "message": problem}
 
 
 def _check_size(slug: str, values: Mapping[str, Any]) -> None:

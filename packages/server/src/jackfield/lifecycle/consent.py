@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jackfield_sdk.manifest import Manifest
-
 from jackfield.capabilities.permissions import Asked, asked
 from jackfield.lifecycle.errors import GrantsMissingError, GrantsUnknownError
+from jackfield_sdk.manifest import Manifest
 
 __all__ = ["agreed", "missing_grants", "replaced"]
 

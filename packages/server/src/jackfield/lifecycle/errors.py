@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from jackfield.errors import ConflictError, InvalidError, MissingError, UnavailableError
 
@@ -14,11 +14,9 @@ __all__ = [
     "ConfigInvalidError",
     "ConfigSchemaError",
     "ConfigureFailedError",
+    "DependantsActiveError",
     "DependenciesInactiveError",
     "DependencyConsentMissingError",
-    "DependencyUnresolvedError",
-    "DependentsActiveError",
-    "DependentsInstalledError",
     "EntityUnknownError",
     "EventUnknownError",
     "ExportFailedError",
@@ -38,6 +36,7 @@ __all__ = [
     "RemovalFailedError",
     "SlotUnknownError",
     "SurfaceMismatchError",
+    "UpdateNeededError",
 ]
 
 
@@ -47,9 +46,7 @@ class NotNowError(ConflictError):
     code = "state-conflict"
 
     def __init__(self, state: str, event: str, meaning: str) -> None:
-        super().__init__(
-            f"not possible while it is {state}", hint=f"{state}: {meaning}", state=state, event=event
-        )
+        super().__init__(f"not possible while it is {state}", hint=f"{state}: {meaning}", state=state, event=event)
 
 
 class NotInstalledError(MissingError):
@@ -100,7 +97,9 @@ class GrantsMissingError(InvalidError):
     """A permission that the plugin cannot do without is not granted."""
 
     code = "grants-missing"
-    default_hint = "Show the tenant what each permission means and why it is asked for; grant all of them or do not install."
+    default_hint = (
+        "Show the tenant what each permission means and why it is asked for; grant all of them or do not install."
+    )
 
     def __init__(self, slug: str, missing: Iterable[str]) -> None:
         names = sorted(missing)
@@ -111,7 +110,9 @@ class GrantsUnknownError(InvalidError):
     """A grant for something that the plugin does not ask for."""
 
     code = "grants-unknown"
-    default_hint = "Grant only what the manifest asks for: a right that nobody reads about is a right that nobody agreed to."
+    default_hint = (
+        "Grant only what the manifest asks for: a right that nobody reads about is a right that nobody agreed to."
+    )
 
     def __init__(self, slug: str, unknown: Iterable[str]) -> None:
         names = sorted(unknown)
@@ -144,7 +145,7 @@ class DependencyConsentMissingError(InvalidError):
 
 
 class ConfigInvalidError(InvalidError):
-    """The configuration does not fit the plugin's schema. `data["errors"]` has one `{path, message}` each, without values."""
+    """The configuration does not fit the schema. `data["errors"]` has one `{path, message}` each, without values."""
 
     code = "config-invalid"
     default_hint = "The schema is part of the plan and of the plugin's details."
@@ -221,13 +222,14 @@ class EntityUnknownError(SurfaceMismatchError):
 # -- dependencies -----------------------------------------------------------------------------------------------------
 
 
-class DependencyUnresolvedError(ConflictError):
-    """No set of releases fits together. `data["explanation"]` says why, one line per reason."""
+class UpdateNeededError(ConflictError):
+    """A plugin that is installed would have to be of another version."""
 
-    code = "dependencies-unresolvable"
+    code = "dependency-update-needed"
+    default_hint = "Uninstall the plugin with `data=keep` and install the version that is named."
 
-    def __init__(self, slug: str, message: str, **data: Any) -> None:
-        super().__init__(message, slug=slug, **data)
+    def __init__(self, slug: str, other: str, version: str, because: str) -> None:
+        super().__init__(f"{slug} needs {other} {version}. {because}", slug=slug, plugin=other, version=version)
 
 
 class DependenciesInactiveError(ConflictError):
@@ -241,29 +243,18 @@ class DependenciesInactiveError(ConflictError):
         super().__init__(f"{slug} needs {', '.join(names)} to be active", slug=slug, inactive=names)
 
 
-class DependentsActiveError(ConflictError):
+class DependantsActiveError(ConflictError):
     """Active plugins need this one."""
 
-    code = "dependents-active"
+    code = "dependants-active"
     default_hint = "Deactivate them first."
 
-    def __init__(self, slug: str, dependents: Iterable[str]) -> None:
-        names = sorted(dependents)
-        super().__init__(f"{', '.join(names)} need {slug}", slug=slug, dependents=names)
+    def __init__(self, slug: str, dependants: Iterable[str]) -> None:
+        names = sorted(dependants)
+        super().__init__(f"{', '.join(names)} need {slug}", slug=slug, dependants=names)
 
 
-class DependentsInstalledError(ConflictError):
-    """Installed plugins need this one."""
-
-    code = "dependents-installed"
-    default_hint = "Uninstall them first."
-
-    def __init__(self, slug: str, dependents: Iterable[str]) -> None:
-        names = sorted(dependents)
-        super().__init__(f"{', '.join(names)} need {slug}", slug=slug, dependents=names)
-
-
-# -- failures while it is done ------------------------------------------------------------------------------------------
+# -- failures while it is done -----------------------------------------------------------------------------------------
 
 
 class PluginHookError(ConflictError):

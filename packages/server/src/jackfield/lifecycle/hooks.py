@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from jackfield_sdk.manifest import Manifest
-from jackfield_sdk.wire import Caller
-
 from jackfield.invocation import ActiveInstallation, Invocation
 from jackfield.lifecycle.errors import PluginHookError
 from jackfield.lifecycle.interfaces import Runner
 from jackfield.lifecycle.journal import Actor
+from jackfield_sdk.manifest import Manifest
+from jackfield_sdk.wire import Caller
 
 __all__ = ["HookName", "declared", "run_hook"]
 
@@ -19,7 +18,7 @@ _HOOKS: tuple[HookName, ...] = ("on_install", "on_activate", "on_configure", "on
 
 
 def declared(manifest: Manifest) -> list[str]:
-    """Names of the handlers that a plugin has; written into the journal so that its steps can be told again after a crash."""
+    """Names of the handlers that a plugin has; journalled, so that the steps can be told again after a crash."""
     return [name for name in _HOOKS if getattr(manifest.lifecycle, name) is not None]
 
 
@@ -33,7 +32,8 @@ async def run_hook(
     """Run one handler; nothing happens when the plugin does not have it.
 
     Raises:
-        PluginHookError: It did not return, as the given class. Its isolates are gone by then, so that nothing of it works on.
+        PluginHookError: It did not return, as the given class. Its isolates are gone by then, so that nothing of it
+            works on.
     """
     handler: str | None = getattr(installation.manifest.lifecycle, name)
     if handler is None:

@@ -1,9 +1,10 @@
 """The journal: operations as steps that are done, or undone, whatever happens in between.
 
-Two kinds of step, because there are two kinds of certainty. A `Change` works inside the database and is applied in the same
-transaction that journals it: after a crash it has happened, or it has not, and the journal knows. An `Effect` works outside (a
-plugin's hook, a file); it is journalled as begun before and as finished after, so that a crash in between leaves one question
-open, and the step itself says the answer: it may be repeated, or it counts as failed.
+Two kinds of step, because there are two kinds of certainty. A `Change` works inside the database and is applied in
+the same transaction that journals it: after a crash it has happened, or it has not, and the journal knows. An
+`Effect` works
+    outside (a plugin's hook, a file); it is journalled as begun before and as finished after, so that a crash in
+    between leaves one question open, and the step itself says the answer: it may be repeated, or it counts as failed.
 
 No transaction is open while an effect runs.
 """
@@ -54,7 +55,8 @@ class Order:
     """What is to be done.
 
     Attributes:
-        slug: The plugin that was asked for; `locks` has it and every other plugin that the operation touches or relies on.
+        slug: The plugin that was asked for; `locks` has it and every other plugin that the operation touches or
+            relies on.
         data: See `OperationRow.data`.
     """
 
@@ -111,7 +113,8 @@ class Change:
 
     Attributes:
         undo: Takes it back; None when there is nothing to take back.
-        give_up: Called instead when `undo` itself raises; the operation then ends as `stuck`. Without it the operation stays
+        give_up: Called instead when `undo` itself raises; the operation then ends as `stuck`. Without it the
+            operation stays
             open and is undone at the next start.
     """
 
@@ -129,6 +132,7 @@ class Effect:
         undo: Takes it back once it was done. A failure is logged and stops nothing, for there is nobody left to tell.
         is_repeatable: It may run again when a crash left it unfinished. Otherwise it then counts as failed.
         is_tolerated: Its failure is recorded and the operation goes on.
+        is_undone_unfinished: `undo` is called also when it failed or was interrupted, for what it had done by then.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Effect:
     undo: Callable[[Run], Awaitable[None]] | None = None
     is_repeatable: bool = False
     is_tolerated: bool = False
+    is_undone_unfinished: bool = False
 
 
 Step = Change | Effect
@@ -161,7 +166,8 @@ class Journal:
 
         Raises:
             OperationInProgressError: Another operation holds one of the locks.
-            Exception: Whatever stopped it, after it was undone. When undoing was not possible either, the operation stays
+            Exception: Whatever stopped it, after it was undone. When undoing was not possible either, the operation
+                stays
                 open (or `stuck`) in the journal.
         """
         run = Run(new_id("op"), order)
@@ -174,7 +180,8 @@ class Journal:
         return run
 
     async def resume(self, operation: OperationRow, steps: Sequence[Step]) -> Run:
-        """Go on with an operation that a crash left open, or go on undoing it. Never raises what stopped it; see `Run.error`."""
+        """Go on with an operation that a crash left open, or go on undoing it. Never raises what stopped it; see
+        `Run.error`."""
         run = await self._load(operation)
         self._running.add(run.id)
         try:
@@ -213,10 +220,10 @@ class Journal:
             session.add(
                 OperationRow(
                     id=run.id, tenant_id=order.tenant_id, kind=order.kind, slug=order.slug, instance=order.instance,
-                    installation_id=order.installation_id, state="running", data={**order.data, "locks": sorted(order.locks)},
-                    actor_id=order.actor and order.actor.id, actor_role=order.actor and order.actor.role,
-                    actor_subject=order.actor and order.actor.subject,
-                    error_code=None, error_message=None, owner=self._node_id, lease_until=now + LEASE, started_at=now,
+                    installation_id=order.installation_id, state="running", data={**order.data, "locks":
+                    sorted(order.locks)}, actor_id=order.actor and order.actor.id, actor_role=order.actor and
+                    order.actor.role, actor_subject=order.actor and order.actor.subject, error_code=None,
+                    error_message=None, owner=self._node_id, lease_until=now + LEASE, started_at=now,
                     finished_at=None,
                 )
             )  # fmt: skip
@@ -322,7 +329,9 @@ class Journal:
 
     async def _backward(self, run: Run, steps: Sequence[Step]) -> None:
         for step in reversed(steps):
-            if run.states.get(step.name) != "done":
+            state = run.states.get(step.name)
+            is_unfinished = state in ("started", "failed") and isinstance(step, Effect) and step.is_undone_unfinished
+            if state != "done" and not is_unfinished:
                 continue
             if isinstance(step, Effect):
                 await self._unperform(run, step)
@@ -360,7 +369,7 @@ class Journal:
         async with self._database.write(run.tenant_id) as session:
             await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
 
-    # -- rows ------------------------------------------------------------------------------------------------------------
+    # -- rows ----------------------------------------------------------------------------------------------------------
 
     async def _load(self, operation: OperationRow) -> Run:
         actor = None
@@ -368,8 +377,8 @@ class Journal:
             actor = Actor(operation.actor_id, operation.actor_role or "", operation.actor_subject or "")
         data = dict(operation.data)
         order = Order(
-            operation.kind, operation.tenant_id, operation.slug, operation.instance, operation.installation_id or "", data,
-            frozenset(data["locks"]), actor,
+            operation.kind, operation.tenant_id, operation.slug, operation.instance, operation.installation_id or "",
+            data, frozenset(data["locks"]), actor,
         )  # fmt: skip
         run = Run(operation.id, order, is_undoing=operation.state == "undoing")
         if operation.error_code is not None:
@@ -399,7 +408,8 @@ class Journal:
         await session.execute(update(OperationRow).where(OperationRow.id == run.id).values(**values))
 
     async def _close(self, session: AsyncSession, run: Run, state: str) -> None:
-        """End the operation. What was kept for a crash is forgotten: an uninstalled plugin's configuration must not live on here."""
+        """End the operation. What was kept for a crash is forgotten: an uninstalled plugin's configuration must not
+        live on here."""
         await session.execute(update(StepRow).where(StepRow.operation_id == run.id).values(result={}))
         await self._set(session, run, state=state, finished_at=self._clock.now(), data={})
         await session.execute(delete(LockRow).where(LockRow.operation_id == run.id))

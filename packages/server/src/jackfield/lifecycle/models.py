@@ -22,7 +22,8 @@ class InstallationRow(TenantOwned, Base):
         reason_code: Why it is in that state when nobody asked for it; None otherwise.
         grants: Sorted permissions that the tenant gave.
         config: As given by the tenant, without secrets and without defaults.
-        revision: Grows with each change of configuration or grants, and never repeats, so that no isolate that was loaded
+        revision: Grows with each change of configuration or grants, and never repeats, so that no isolate that was
+            loaded
             with other values is ever taken for a current one.
     """
 
@@ -49,7 +50,8 @@ class OperationRow(TenantOwned, Base):
     """One operation on installations: install, configure, set-grants, activate, deactivate, uninstall, config-test.
 
     Attributes:
-        state: `running`; `undoing`; then `done`, `failed` (undone, nothing is left of it) or `stuck` (undoing failed too).
+        state: `running`; `undoing`; then `done`, `failed` (undone, nothing is left of it) or `stuck` (undoing failed
+            too).
         data: All that is needed to go on or to undo it after a crash. Never a secret in plain text.
         owner: The node at work.
         lease_until: Until then no other node may take it over.

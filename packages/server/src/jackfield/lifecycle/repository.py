@@ -8,12 +8,13 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from jackfield import capabilities, records
 from jackfield.errors import JackfieldError
 from jackfield.lifecycle.errors import NotInstalledError
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import Event, State, move
 
-__all__ = ["by_id", "change_state", "find", "inactive_among", "listed", "reason_of", "require"]
+__all__ = ["by_id", "change_state", "every", "find", "inactive_among", "listed", "owned_by", "reason_of", "require"]
 
 
 async def find(session: AsyncSession, slug: str, instance: str) -> InstallationRow | None:
@@ -47,6 +48,11 @@ async def by_id(session: AsyncSession, installation_id: str) -> InstallationRow:
     return row
 
 
+async def every(session: AsyncSession) -> list[InstallationRow]:
+    """All rows of the tenant, those whose data was kept included."""
+    return list(await session.scalars(select(InstallationRow).order_by(InstallationRow.slug, InstallationRow.instance)))
+
+
 async def listed(session: AsyncSession, states: Iterable[State] = ()) -> list[InstallationRow]:
     """Installations that the tenant can see, by slug."""
     wanted = [state.value for state in states] or [state.value for state in State if state.is_listed]
@@ -58,13 +64,24 @@ async def listed(session: AsyncSession, states: Iterable[State] = ()) -> list[In
     return list(rows)
 
 
+async def owned_by(session: AsyncSession, installation_id: str) -> dict[str, int]:
+    """What an installation has: counts by kind, its records included."""
+    kept = await capabilities.inventory(session, installation_id)
+    return {
+        "storage_keys": kept["storage_keys"], "table_rows": kept["table_rows"], "secrets": kept["secrets"],
+        "storage_bytes": kept["storage_bytes"], **await records.inventory(session, installation_id),
+    }  # fmt: skip
+
+
 async def inactive_among(session: AsyncSession, slugs: Iterable[str]) -> list[str]:
     """Those of the plugins that are not active, sorted."""
     wanted = set(slugs)
     if not wanted:
         return []
     active = await session.scalars(
-        select(InstallationRow.slug).where(InstallationRow.slug.in_(wanted), InstallationRow.state == State.ACTIVE.value)
+        select(InstallationRow.slug).where(
+            InstallationRow.slug.in_(wanted), InstallationRow.state == State.ACTIVE.value
+        )
     )
     return sorted(wanted - set(active))
 
@@ -74,9 +91,7 @@ def reason_of(error: JackfieldError) -> tuple[str, str]:
     return error.code, str(error)
 
 
-def change_state(
-    row: InstallationRow, *events: Event, now: datetime, reason: tuple[str, str] | None = None
-) -> None:
+def change_state(row: InstallationRow, *events: Event, now: datetime, reason: tuple[str, str] | None = None) -> None:
     """Move a row through events; what it says about why is replaced.
 
     Raises:

@@ -4,62 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import structlog
-from jackfield_sdk.wire import Caller
 
-from jackfield import capabilities
 from jackfield.clock import Clock
 from jackfield.db import Database
 from jackfield.ids import new_id
-from jackfield.invocation import Invocation, Outcome
 from jackfield.lifecycle import consent
 from jackfield.lifecycle.active import ActiveInstallations
 from jackfield.lifecycle.configuration import Candidate, accept
 from jackfield.lifecycle.errors import (
-    DependencyConsentMissingError,
-    DependentsActiveError,
-    DependentsInstalledError,
+    DependantsActiveError,
     GrantsWithdrawnError,
     InstanceInvalidError,
     NeedsConfigurationError,
-    OperationInProgressError,
 )
 from jackfield.lifecycle.exports import Exports
 from jackfield.lifecycle.hooks import declared
 from jackfield.lifecycle.interfaces import Catalogue, Runner
 from jackfield.lifecycle.journal import Actor, Journal, Order, Run, Step
 from jackfield.lifecycle.models import InstallationRow, OperationRow
-from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan
-from jackfield.lifecycle.repository import listed, require
+from jackfield.lifecycle.packages import packages_of
+from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan, needs
+from jackfield.lifecycle.reading import Installations
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
-from jackfield.lifecycle.steps import Package, Tools, steps_of
+from jackfield.lifecycle.steps import Tools, steps_of
 from jackfield.lifecycle.turns import Turns
-from jackfield.lifecycle.views import Installed, view
+from jackfield.lifecycle.views import ConfigTest, Installed, Removed, view
 from jackfield.registry import Release
 from jackfield.surface import Surface
 
 __all__ = ["DataChoice", "Lifecycle"]
 
-T = TypeVar("T")
 DataChoice = Literal["keep", "export", "delete"]
 
 _log = structlog.stdlib.get_logger(__name__)
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
-class Lifecycle:
+class Lifecycle(Installations):
     """What tenants do with plugins.
 
-    An operation that has begun goes on when its caller goes away: it runs in a task of its own, and `close` waits for it.
+    An operation that has begun goes on when its caller goes away: it runs in a task of its own, and `close` waits for
+        it.
 
     Args:
         active: The cache that is told of every change.
+        flush_records: `Recorder.flush`: what was recorded up to now is in the tables afterwards, so that it can be
+            removed.
         node_id: Names this process in the journal; made when absent.
     """
 
@@ -74,58 +72,18 @@ class Lifecycle:
         active: ActiveInstallations,
         clock: Clock,
         data_dir: Path,
+        flush_records: Callable[[], Awaitable[None]],
         node_id: str | None = None,
     ) -> None:
-        self._database = database
-        self._snapshots = snapshots
-        self._runner = runner
+        super().__init__(database, snapshots, runner)
         self._journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
         self._planner = Planner(database, catalogue, snapshots, surface)
         self.exports = Exports(database, clock, data_dir)
-        self._tools = Tools(database, snapshots, runner, clock, self.exports)
+        self._tools = Tools(database, snapshots, runner, clock, self.exports, flush_records)
         self._turns = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    # -- reading ---------------------------------------------------------------------------------------------------------
-
-    async def get(self, tenant_id: str, slug: str, *, instance: str = "default") -> Installed:
-        """One installation.
-
-        Raises:
-            NotInstalledError: The tenant does not have it.
-        """
-        row, release = await self._found(tenant_id, slug, instance)
-        return view(row, release, await self._snapshots.secrets(row, release))
-
-    async def list(self, tenant_id: str, *, states: Iterable[State] = ()) -> list[Installed]:
-        """All installations of a tenant, by slug; with `states`, only those."""
-        async with self._database.read(tenant_id) as session:
-            rows = await listed(session, states)
-        found: list[Installed] = []
-        for row in rows:
-            release = await self._snapshots.release(row.slug, row.version)
-            found.append(view(row, release, await self._snapshots.secrets(row, release)))
-        return found
-
-    async def inventory(self, tenant_id: str, slug: str, *, instance: str = "default") -> Mapping[str, Any]:
-        """What it owns: counts of stored values, rows and secrets."""
-        async with self._database.read(tenant_id) as session:
-            row = await require(session, slug, instance)
-            return await capabilities.inventory(session, row.id)
-
-    async def health(self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None) -> Outcome | None:
-        """Run its health check now; None when it has none, or is not active."""
-        row, release = await self._found(tenant_id, slug, instance)
-        check = release.manifest.health
-        if check is None or State(row.state) is not State.ACTIVE:
-            return None
-        caller = Caller(actor.id, actor.role) if actor else None
-        installation = await self._snapshots.of(row)
-        return await self._runner.run(
-            Invocation(installation, "health", "health", check.handler, None, check.timeout_ms, caller)
-        )
-
-    # -- planning --------------------------------------------------------------------------------------------------------
+    # -- planning ------------------------------------------------------------------------------------------------------
 
     async def plan_install(
         self, tenant_id: str, slug: str, version: str | None = None, *, instance: str = "default"
@@ -143,7 +101,7 @@ class Lifecycle:
         """What uninstalling would remove, and who stands in the way."""
         return await self._planner.uninstall(tenant_id, slug, instance)
 
-    # -- changing --------------------------------------------------------------------------------------------------------
+    # -- changing ------------------------------------------------------------------------------------------------------
 
     async def install(
         self,
@@ -166,29 +124,40 @@ class Lifecycle:
             grants_for: Slug → grants of plugins that are installed along with it.
 
         Raises:
-            AlreadyInstalledError, GrantsMissingError, GrantsUnknownError, ConfigInvalidError, DependencyConsentMissingError,
-            DependencyUnresolvedError, SurfaceMismatchError: Nothing was begun.
+            AlreadyInstalledError, GrantsMissingError, GrantsUnknownError, ConfigInvalidError,
+            DependencyConsentMissingError, a `resolution` error, SurfaceMismatchError: Nothing was begun.
             InstallFailedError: `on_install` failed; nothing is left of it.
         """
-        await self._clear(tenant_id)
         plan = await self.plan_install(tenant_id, slug, version, instance=instance)
         while True:
-            async with self._turns.take(tenant_id, plan.locks):
+            async with self._turn(tenant_id, *plan.locks):
                 seen, plan = plan, await self.plan_install(tenant_id, slug, version, instance=instance)
-                if not plan.locks <= seen.locks:
-                    continue  # while we waited for our turn it came to need others
-                if plan.conflicts:
-                    raise plan.conflicts[0]
-                packages, secrets = _packages(plan, frozenset(grants), config, grants_for or {})
-                order = self._order("install", tenant_id, packages[-1], plan.locks, actor)
-                steps = steps_of(order.kind, self._tools, order.data, secrets)
-                try:
-                    await self._run(order, steps)
-                except Exception:
-                    for package in packages:
-                        await self._runner.retire(package.installation_id)
-                    raise
-                return await self.get(tenant_id, slug, instance=instance)
+                if plan.locks <= seen.locks:
+                    return await self._install(tenant_id, plan, frozenset(grants), config, grants_for or {}, actor)
+                # While we waited for our turn it came to need others: wait for those too.
+
+    async def _install(
+        self,
+        tenant_id: str,
+        plan: InstallPlan,
+        grants: frozenset[str],
+        config: Mapping[str, Any] | None,
+        grants_for: Mapping[str, Iterable[str]],
+        actor: Actor | None,
+    ) -> Installed:
+        if plan.conflicts:
+            raise plan.conflicts[0]
+        packages, secrets = packages_of(plan, grants, config, grants_for)
+        main = packages[-1]
+        data = {"packages": msgspec.to_builtins(packages)}
+        order = Order("install", tenant_id, main.slug, main.instance, main.installation_id, data, plan.locks, actor)
+        try:
+            await self._run(order, self._steps("install", data, {main.installation_id: secrets}))
+        except Exception:
+            for package in packages:
+                await self._runner.retire(package.installation_id)
+            raise
+        return await self.get(tenant_id, main.slug, instance=main.instance)
 
     async def configure(
         self,
@@ -206,7 +175,7 @@ class Lifecycle:
             NeedsConfigurationError: Something required is missing.
             ConfigureFailedError: `on_configure` refused it; the old one stays.
         """
-        async with self._turn(tenant_id, slug) as _:
+        async with self._turn(tenant_id, slug):
             row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
             data = {
                 "config": candidate.config, "secret_names": sorted(candidate.secrets), "missing": [],
@@ -279,13 +248,13 @@ class Lifecycle:
             ActivationFailedError: `on_activate` failed; it stays inactive.
         """
         row, release = await self._found(tenant_id, slug, instance)
-        needs = sorted(part.slug for part in release.manifest.requires if not part.optional)
-        async with self._turn(tenant_id, slug, *needs):
+        others = needs(release)
+        async with self._turn(tenant_id, slug, *others):
             row, release = await self._found(tenant_id, slug, instance)
             if State(row.state) is not State.ACTIVE:
                 await self._check_ready(row, release)
-                data = {"hooks": declared(release.manifest), "needs": needs}
-                await self._do("activate", row, data, actor, locks=frozenset({slug, *needs}))
+                data = {"hooks": declared(release.manifest), "needs": others}
+                await self._do("activate", row, data, actor, locks=frozenset({slug, *others}))
         return await self.get(tenant_id, slug, instance=instance)
 
     async def deactivate(
@@ -294,13 +263,13 @@ class Lifecycle:
         """Take it from work, data and configuration kept. An inactive one stays as it is.
 
         Raises:
-            DependentsActiveError: Active plugins need it.
+            DependantsActiveError: Active plugins need it.
         """
         async with self._turn(tenant_id, slug):
             row, release = await self._found(tenant_id, slug, instance)
             if State(row.state) is not State.INACTIVE:
-                if dependents := await self._planner.dependents(tenant_id, row, active=True):
-                    raise DependentsActiveError(slug, dependents)
+                if dependants := await self._planner.active_dependants(row):
+                    raise DependantsActiveError(slug, dependants)
                 await self._do("deactivate", row, {"hooks": declared(release.manifest)}, actor)
                 await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
@@ -317,18 +286,18 @@ class Lifecycle:
         """Remove it. `export` writes its data to a file first; `keep` leaves the data for the next installation.
 
         Raises:
-            DependentsInstalledError: Installed plugins need it.
+            HasDependantsError: Installed plugins need it.
             ExportFailedError: Nothing was removed.
         """
         async with self._turn(tenant_id, slug):
-            row, release = await self._found(tenant_id, slug, instance)
-            if dependents := await self._planner.dependents(tenant_id, row, active=False):
-                raise DependentsInstalledError(slug, dependents)
-            owned = await self.inventory(tenant_id, slug, instance=instance)
+            plan = await self.plan_uninstall(tenant_id, slug, instance=instance)
+            if plan.conflicts:
+                raise plan.conflicts[0]
+            row, release = plan.row, plan.release
             export_id = new_id("exp") if data == "export" else None
             order = {"mode": data, "export_id": export_id, "state": row.state, "hooks": declared(release.manifest)}
             await self._do("uninstall", row, order, actor)
-        return Removed(slug, instance, row.version, data, dict(owned), export_id)
+        return Removed(slug, instance, row.version, data, dict(plan.owned), export_id)
 
     async def recover(self) -> list[Run]:
         """End every operation that a dead node left open: finish it, or undo it. Called once when a node starts."""
@@ -339,12 +308,7 @@ class Lifecycle:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    # -- how it is done ----------------------------------------------------------------------------------------------------
-
-    async def _found(self, tenant_id: str, slug: str, instance: str) -> tuple[InstallationRow, Release]:
-        async with self._database.read(tenant_id) as session:
-            row = await require(session, slug, instance)
-        return row, await self._snapshots.release(row.slug, row.version)
+    # -- how it is done ------------------------------------------------------------------------------------------------
 
     async def _candidate(
         self, tenant_id: str, slug: str, instance: str, config: Mapping[str, Any]
@@ -363,7 +327,7 @@ class Lifecycle:
             raise GrantsWithdrawnError(row.slug, seen.missing_grants)
 
     @asynccontextmanager
-    async def _turn(self, tenant_id: str, *slugs: str) -> AsyncIterator[None]:
+    async def _turn(self, tenant_id: str, *slugs: str) -> AsyncGenerator[None]:
         """Our turn with these plugins, after whatever we left open about them has been ended."""
         async with self._turns.take(tenant_id, slugs):
             await self._end(await self._journal.open_operations(tenant_id=tenant_id))
@@ -378,11 +342,15 @@ class Lifecycle:
         secrets: Mapping[str, str | None] | None = None,
         locks: frozenset[str] | None = None,
     ) -> Run:
-        order = Order(
-            kind, row.tenant_id, row.slug, row.instance, row.id, data, frozenset({row.slug}) if locks is None else locks,
-            actor,
-        )  # fmt: skip
-        return await self._run(order, steps_of(kind, self._tools, data, {row.id: secrets or {}}))
+        held = frozenset({row.slug}) if locks is None else locks
+        order = Order(kind, row.tenant_id, row.slug, row.instance, row.id, data, held, actor)
+        return await self._run(order, self._steps(kind, data, {row.id: secrets or {}}))
+
+    def _steps(
+        self, kind: str, data: Mapping[str, Any], secrets: Mapping[str, Mapping[str, str | None]]
+    ) -> Sequence[Step]:
+        """The steps of an operation; tests put a fault in one of them here."""
+        return steps_of(kind, self._tools, data, secrets)
 
     async def _run(self, order: Order, steps: Sequence[Step]) -> Run:
         """Do it in a task of its own: a caller that hangs up must not stop an operation in the middle."""
@@ -394,13 +362,14 @@ class Lifecycle:
     def _ended(self, task: asyncio.Task[Run]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # journalled; looked at here so that asyncio does not report it once more when nobody waits
+            # It is in the journal. Looked at here, so that asyncio does not report it when its caller is gone.
+            task.exception()
 
     async def _end(self, operations: Iterable[OperationRow]) -> list[Run]:
         ended: list[Run] = []
         for operation in operations:
             try:
-                run = await self._journal.resume(operation, steps_of(operation.kind, self._tools, operation.data, {}))
+                run = await self._journal.resume(operation, self._steps(operation.kind, operation.data, {}))
             except Exception as error:
                 # One that cannot be ended must not keep a node from starting; it stays open and is seen.
                 _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)
@@ -408,3 +377,8 @@ class Lifecycle:
             _log.info("lifecycle.recovered", operation=run.id, kind=operation.kind, was_undone=run.is_undoing)
             ended.append(run)
         return ended
+
+
+def _check_instance(instance: str) -> None:
+    if not _INSTANCE.fullmatch(instance):
+        raise InstanceInvalidError(instance)

@@ -97,5 +97,7 @@ class Snapshots:
                 found.append((row.instance, await self.of(row)))
             except MissingError as error:
                 # One lost release must not silence the tenant's other plugins.
-                _log.error("lifecycle.release_lost", tenant=tenant_id, slug=row.slug, version=row.version, error=str(error))
+                _log.error(
+                    "lifecycle.release_lost", tenant=tenant_id, slug=row.slug, version=row.version, error=str(error)
+                )
         return found

@@ -1,6 +1,7 @@
 """The states of an installation and the moves between them. Pure: no database, no clock.
 
-Every change of `Installation.state` goes through `move`, so the table below is the whole truth about what can follow what.
+Every change of `Installation.state` goes through `move`, so the table below is the whole truth about what can follow
+what.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class State(StrEnum):
 
     @property
     def is_transitional(self) -> bool:
-        """Whether an operation is at work; after a crash none stays so, because `Lifecycle.recover` ends the operation."""
+        """Whether an operation is at work. After a crash none stays so: `Lifecycle.recover` ends the operation."""
         return self in _TRANSITIONAL
 
     @property
@@ -64,14 +65,14 @@ _TRANSITIONAL = frozenset({State.INSTALLING, State.ACTIVATING, State.DEACTIVATIN
 MEANINGS: Mapping[State, str] = {
     State.GONE: "There is no installation and no data of one: it was never installed, or was removed with its data.",
     State.INSTALLING: "Being installed. Its own `on_install` may run; nothing else of it does.",
-    State.INACTIVE: "Installed and at rest. Data, configuration and grants are kept; no trigger reaches it. `reason` says why, "
-    "unless somebody switched it off.",
+    State.INACTIVE: "Installed and at rest. Data, configuration and grants are kept; no trigger reaches it. `reason` "
+    "says why, unless somebody switched it off.",
     State.ACTIVATING: "About to become active; its `on_activate` runs.",
     State.ACTIVE: "At work: filters, events, functions, routes and widgets reach it. The only state in which they do.",
     State.DEACTIVATING: "Triggers no longer reach it; its `on_deactivate` runs.",
     State.UNINSTALLING: "Being removed; its `on_uninstall` runs, then its data goes the way that was asked for.",
-    State.UNINSTALLED: "Removed, its data kept. It runs nothing and is not listed; installing it again takes the data up.",
-    State.INSTALL_FAILED: "Installing failed, and so did clearing up after it. Nothing of it runs; uninstall it to clear the rest.",
+    State.UNINSTALLED: "Removed, its data kept. Nothing of it runs or shows; installing it again takes up the data.",
+    State.INSTALL_FAILED: "Installing failed, and so did clearing up after it. Nothing of it runs; uninstall it.",
     State.UNINSTALL_FAILED: "Removing its data failed. Nothing of it runs; uninstall it once more.",
 }
 """What each state means, in words for an administrator."""

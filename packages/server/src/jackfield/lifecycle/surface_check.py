@@ -1,10 +1,8 @@
-"""Does the host offer what a release was made for? Pure, but for a question about other plugins that the caller answers."""
+"""Does the host offer what a release was made for? Pure; what has to be looked up, the caller answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
-from jackfield_sdk.manifest import Manifest
 
 from jackfield.capabilities.permissions import asked, entity_of
 from jackfield.lifecycle.errors import (
@@ -15,6 +13,7 @@ from jackfield.lifecycle.errors import (
     SurfaceMismatchError,
 )
 from jackfield.surface import Surface
+from jackfield_sdk.manifest import Manifest
 
 __all__ = ["check_surface", "foreign_event_owners"]
 
@@ -24,7 +23,7 @@ _ERRORS: dict[str, type[SurfaceMismatchError]] = {
 
 
 def foreign_event_owners(manifest: Manifest, surface: Surface) -> frozenset[str]:
-    """Slugs of plugins whose events it may be listening to: names that the host does not declare, up to the first dot."""
+    """Slugs of plugins that it may listen to: of events that the host does not declare, what is before the dot."""
     return frozenset(
         handler.event.partition(".")[0]
         for handler in manifest.events

@@ -1,9 +1,10 @@
-"""Operations of one node on the same plugin of a tenant wait for one another, where the journal's locks would refuse the second."""
+"""Operations of one node on the same plugin of a tenant wait for one another, where the journal's locks would refuse
+the second."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -17,8 +18,9 @@ class Turns:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def take(self, tenant_id: str, slugs: Iterable[str]) -> AsyncIterator[None]:
-        """Hold the turn of all these plugins. Always taken in the same order, so that two operations cannot wait for each other."""
+    async def take(self, tenant_id: str, slugs: Iterable[str]) -> AsyncGenerator[None]:
+        """Hold the turn of all these plugins. Always taken in the same order, so that two operations cannot wait for
+        each other."""
         async with AsyncExitStack() as stack:
             for slug in sorted(set(slugs)):
                 lock = self._locks.setdefault((tenant_id, slug), asyncio.Lock())

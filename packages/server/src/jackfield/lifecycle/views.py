@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jackfield_sdk.manifest import Manifest
-
 from jackfield.lifecycle.configuration import effective, missing_fields
 from jackfield.lifecycle.consent import missing_grants
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.registry import Release
+from jackfield_sdk.manifest import Manifest
 
 __all__ = ["ConfigTest", "Installed", "Removed", "view"]
 

@@ -1,8 +1,39 @@
-"""What ran, for whom, at what cost and with what outcome; and who changed what."""
+"""What ran, for whom, at what cost and with what outcome; and who changed what. Rows are added, and dropped when old.
+
+`Recorder.record` takes what ran; `audit` adds who changed what to the transaction of the change; `Records` answers
+questions.
+"""
 
 from __future__ import annotations
 
 from jackfield.records.auditing import PLATFORM, audit
-from jackfield.records.models import AuditEntry
+from jackfield.records.endpoints import router
+from jackfield.records.errors import LogLevelError
+from jackfield.records.models import AuditEntry, InvocationRow, LogRow
+from jackfield.records.record import FAILURES, InvocationRecord, LogLine
+from jackfield.records.recorder import Recorder
+from jackfield.records.repository import inventory, purge
+from jackfield.records.schemas import AuditEntryOut, InvocationOut, LogLineOut, StatsOut
+from jackfield.records.service import InstallationStats, Records
 
-__all__ = ["PLATFORM", "AuditEntry", "audit"]
+__all__ = [
+    "FAILURES",
+    "PLATFORM",
+    "AuditEntry",
+    "AuditEntryOut",
+    "InstallationStats",
+    "InvocationOut",
+    "InvocationRecord",
+    "InvocationRow",
+    "LogLevelError",
+    "LogLine",
+    "LogLineOut",
+    "LogRow",
+    "Recorder",
+    "Records",
+    "StatsOut",
+    "audit",
+    "inventory",
+    "purge",
+    "router",
+]

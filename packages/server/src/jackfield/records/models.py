@@ -22,7 +22,7 @@ class InvocationRow(TenantOwned, Base):
     __tablename__ = "jf_invocations"
     __table_args__ = (
         Index("ix_jf_invocations_installation_started", "installation_id", "started_at", "id"),
-        Index("ix_jf_invocations_installation_status", "installation_id", "status", "started_at", "id"),
+        Index("ix_jf_invocations_installation_failure", "installation_id", "is_failure", "started_at", "id"),
         Index("ix_jf_invocations_started_at", "started_at"),
     )
 
@@ -41,6 +41,7 @@ class InvocationRow(TenantOwned, Base):
     host_calls: Mapped[int]
     memory_kb: Mapped[int]
     status: Mapped[str] = mapped_column(String(32))
+    is_failure: Mapped[bool]
     error_code: Mapped[str | None] = mapped_column(String(128))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_trace: Mapped[str | None] = mapped_column(Text)

@@ -1,7 +1,7 @@
 """Which releases fit together. Values in, a plan out; nothing is looked up, so everything can be tried without effect.
 
-`plan(want, have, catalogue)` answers install, update and uninstall alike: the steps in the order in which they must be taken, or
-an error whose `data["explanation"]` says in sentences why there is no plan.
+`plan(want, have, catalogue)` answers install, update and uninstall alike: the steps in the order in which they must be
+taken, or an error whose `data["explanation"]` says in sentences why there is no plan.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ def _offer(plugin: str, provider: Provider, catalogue: Mapping[str, Sequence[Can
     ]
     versions = [candidate.version for candidate in eligible]
     shown = ", ".join(versions[:_SHOWN]) + (f" and {len(versions) - _SHOWN} older" if len(versions) > _SHOWN else "")
+    if versions and all("-" in version for version in versions):
+        objections.append("A pre-release is only chosen when the range names one.")
     return [
         f"To choose from: {plugin} {shown}." if versions else f"No release of {plugin} can be used.",
         *objections[:_SHOWN],

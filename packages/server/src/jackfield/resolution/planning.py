@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, cast
 
 from resolvelib import BaseReporter, ResolutionImpossible, ResolutionTooDeep, Resolver
 
@@ -101,17 +102,30 @@ def _resolve(
         provider = Provider(stays, catalogue, wanted, present, platform)
         try:
             result = Resolver(provider, BaseReporter()).resolve(requirements, max_rounds=_MAX_ROUNDS)
-        except ResolutionImpossible as error:
-            raise explain(error.causes, provider, catalogue) from error
+        except ResolutionImpossible as error:  # pyright: ignore[reportUnknownVariableType]  # generic, and caught bare
+            causes = cast("Sequence[Any]", error.causes)  # pyright: ignore[reportUnknownMemberType]  # as above
+            raise explain(causes, provider, catalogue) from error
         except ResolutionTooDeep as error:
             raise DependencyConflictError(
-                sorted(wanted)[0], [f"No set of releases was found within {_MAX_ROUNDS} attempts."]
+                min(wanted), [f"No set of releases was found within {_MAX_ROUNDS} attempts."]
             ) from error
         # Something that was not there before may be an optional need of others: then its version matters to them.
         found = frozenset(result.mapping)
         if found <= present:
-            return dict(result.mapping)
+            return _reachable(wanted | stays.keys(), result.mapping)
         present |= found
+
+
+def _reachable(roots: Iterable[str], found: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """What is asked for and what that needs: an optional need alone brings nothing in."""
+    reached: dict[str, Candidate] = {}
+    waiting = list(roots)
+    while waiting:
+        slug = waiting.pop()
+        if slug not in reached:
+            reached[slug] = found[slug]
+            waiting.extend(_needs(found[slug], found))
+    return reached
 
 
 def _additions(

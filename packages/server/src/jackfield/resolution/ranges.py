@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import cast
 
-from semantic_version import SimpleSpec, Version
+from semantic_version import SimpleSpec, Version  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
 from jackfield.resolution.errors import RangeInvalidError
 
@@ -46,11 +46,14 @@ class VersionRange:
         parsed = parse_version(version)
         if parsed.prerelease and not self._names_prerelease:
             return False
-        return cast(bool, self._spec.match(parsed))
+        return self._matches(parsed)
 
     def spans(self, version: str) -> bool:
         """Whether the version lies within the bounds, pre-release or not."""
-        return cast(bool, self._spec.match(parse_version(version)))
+        return self._matches(parse_version(version))
+
+    def _matches(self, version: Version) -> bool:
+        return cast(bool, self._spec.match(version))  # pyright: ignore[reportUnknownMemberType]  # untyped library
 
     def __str__(self) -> str:
         return "any version" if self.text == "*" else self.text

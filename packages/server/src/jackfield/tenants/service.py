@@ -97,6 +97,13 @@ class TenantService:
             raise TenantExistsError(f"The tenant {tenant_id} exists.", tenant_id=tenant_id) from error
         return tenant
 
+    async def ensure_tenant(self, tenant_id: str, name: str, *, plan: str = "free", actor: str = "platform") -> Tenant:
+        """The tenant, made when it is not there: for a host that names its tenants itself, at every start."""
+        try:
+            return await self.create_tenant(name, tenant_id=tenant_id, plan=plan, actor=actor)
+        except TenantExistsError:
+            return await self.tenant(tenant_id)
+
     async def tenant(self, tenant_id: str) -> Tenant:
         """One tenant.
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from fastapi import APIRouter, Request, Response
-from jackfield_sdk import hooks
 
 from corner_shop.extension import VetoedError
 from corner_shop.shop import bookings, catalogue, people, reports
@@ -15,6 +14,7 @@ from corner_shop.shop.columns import now
 from corner_shop.shop.errors import ShopError
 from corner_shop.web.guards import Posted, Visit, VisitDep
 from corner_shop.web.rendering import redirect, render
+from jackfield_sdk import hooks
 
 __all__ = ["router"]
 

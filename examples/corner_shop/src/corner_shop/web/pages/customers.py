@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
-from jackfield_sdk import hooks
 from sqlalchemy import select
 
 from corner_shop.extension import VetoedError
@@ -17,6 +16,7 @@ from corner_shop.web.forms import Form
 from corner_shop.web.guards import Posted, Visit, VisitDep
 from corner_shop.web.rendering import redirect, render
 from corner_shop.web.slots import slot
+from jackfield_sdk import hooks
 
 __all__ = ["router"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from corner_shop.extension import PlatformError
+from corner_shop.extension import DataChoice, PlatformError
 from corner_shop.shop.errors import ShopError
 from corner_shop.web.guards import ManagerDep, Posted, Visit, VisitDep
 from corner_shop.web.rendering import redirect, render
@@ -13,7 +13,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 
-_DATA = ("keep", "export", "delete")
+_DATA: dict[str, DataChoice] = {"keep": "keep", "export": "export", "delete": "delete"}
 
 
 @router.get("/t/{tenant}/plugins")
@@ -28,15 +28,15 @@ async def consent(visit: ManagerDep, request: Request, slug: str) -> Response:
 
 @router.post("/t/{tenant}/plugins/install/{slug}")
 async def install(visit: ManagerDep, request: Request, slug: str, form: Posted) -> Response:
-    offer = await visit.extension.plugins.offer(visit.tenant_id, slug, form.optional("version"))
+    proposal = await visit.extension.plugins.proposal(visit.tenant_id, slug, form.optional("version"))
     # What was on the page that was consented to, and nothing that another release may have come to ask for since.
-    required = [permission.name for permission in offer.permissions if not permission.is_optional]
-    optional = {permission.name for permission in offer.permissions if permission.is_optional}
-    if any(permission.risk == "high" for permission in offer.permissions) and not form.text("understood"):
+    required = [one.name for one in proposal.permissions if not one.is_optional and not one.is_own]
+    optional = {one.name for one in proposal.permissions if one.is_optional}
+    if any(one.risk == "high" for one in proposal.permissions) and not form.text("understood"):
         return await _consent(visit, request, slug, problem="Tick the box to say that you have read the risks.")
     grants = [*required, *(name for name in form.many("grant") if name in optional)]
     try:
-        await visit.extension.plugins.install(visit.tenant_id, slug, offer.version, grants, visit.caller)
+        await visit.extension.plugins.install(visit.tenant_id, slug, proposal.offer.version, grants, visit.caller)
     except PlatformError as error:
         return await _consent(visit, request, slug, problem=f"{error} {error.hint}".strip())
     return redirect(f"{visit.root}/plugins?done=installed")
@@ -69,8 +69,8 @@ async def deactivate(visit: ManagerDep, request: Request, slug: str, form: Poste
 
 @router.post("/t/{tenant}/plugins/{slug}/uninstall")
 async def uninstall(visit: ManagerDep, request: Request, slug: str, form: Posted) -> Response:
-    data = form.text("data")
-    if data not in _DATA:
+    data = _DATA.get(form.text("data"))
+    if data is None:
         raise ShopError("Choose what happens to the plugin's data.")
     try:
         await visit.extension.plugins.uninstall(visit.tenant_id, slug, data, visit.caller)
@@ -96,15 +96,18 @@ async def _overview(visit: Visit, request: Request, *, search: str = "", problem
 
 
 async def _consent(visit: Visit, request: Request, slug: str, *, problem: str = "") -> Response:
-    offer = await visit.extension.plugins.offer(visit.tenant_id, slug)
+    proposal = await visit.extension.plugins.proposal(visit.tenant_id, slug)
     risks = {"high": 0, "medium": 1, "low": 2}
-    permissions = sorted(offer.permissions, key=lambda one: (one.is_optional, risks.get(one.risk, 0), one.name))
+    permissions = sorted(
+        proposal.permissions, key=lambda one: (one.is_own, one.is_optional, risks.get(one.risk, 0), one.name)
+    )
     return render(
         request,
         "consent.html",
         visit=visit,
         status=409 if problem else 200,
-        offer=offer,
+        proposal=proposal,
+        offer=proposal.offer,
         permissions=permissions,
         is_risky=any(one.risk == "high" for one in permissions),
         problem=problem,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
-from jackfield_sdk import hooks
 
 from corner_shop.extension import VetoedError
 from corner_shop.shop import catalogue
@@ -16,6 +15,7 @@ from corner_shop.web.forms import Form
 from corner_shop.web.guards import Posted, Visit, VisitDep
 from corner_shop.web.rendering import redirect, render
 from corner_shop.web.slots import slot
+from jackfield_sdk import hooks
 
 __all__ = ["router"]
 

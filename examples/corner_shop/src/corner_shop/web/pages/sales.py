@@ -63,7 +63,7 @@ async def _receipt(
         )  # fmt: skip
         employee = await people.find_employee(session, visit.tenant_id, sale.employee_id or "")
     if (now() - sale.created_at).total_seconds() < _FRESH_S:
-        # Plugins hear of a sale after it is booked. A moment's patience, so that the receipt shows what they made of it.
+        # Plugins hear of a sale after it is booked. With a moment's patience the receipt shows what they made of it.
         await visit.extension.deliveries_done(within_s=_PATIENCE_S)
     return render(
         request,

@@ -1,4 +1,5 @@
-"""Each kind of operation as a list of steps, told from its journalled data alone, so that it can be told again after a crash."""
+"""Each kind of operation as a list of steps, told from its journalled data alone, so that it can be told again after
+a crash."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ __all__ = ["KINDS", "Package", "Tools", "steps_of"]
 
 Secrets = Mapping[str, str | None]
 
+_NONE: Secrets = {}
+
 KINDS = ("install", "configure", "config-test", "set-grants", "activate", "deactivate", "uninstall")
 
 
@@ -28,7 +31,7 @@ def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[
         secrets: Installation → values to store. Never journalled, and never needed again: the first step of every
             kind is applied in the transaction that opens the operation, and only first steps store secrets.
     """
-    one: Secrets = next(iter(secrets.values()), {})
+    one = next(iter(secrets.values()), _NONE)
     match kind:
         case "install":
             return InstallSteps(tools, data, secrets).steps()

@@ -54,9 +54,7 @@ class ActivateSteps:
     async def _finish(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.ACTIVATED, now=self._tools.clock.now())
-        self._tools.audit(
-            session, run, "plugin.activate", row.slug, {"state": State.INACTIVE.value}, summary(row)
-        )
+        self._tools.audit(session, run, "plugin.activate", row.slug, {"state": State.INACTIVE.value}, summary(row))
 
     async def _activate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)
@@ -64,7 +62,9 @@ class ActivateSteps:
 
 
 class DeactivateSteps:
-    """active → deactivating → inactive. From the first step on nothing reaches it; a failing `on_deactivate` stops nothing."""
+    """active → deactivating → inactive. Nothing reaches it from the first step on; a failing `on_deactivate` stops
+    nothing.
+    """
 
     def __init__(self, tools: Tools, data: Mapping[str, Any]) -> None:
         self._tools = tools
@@ -74,7 +74,7 @@ class DeactivateSteps:
         if "on_deactivate" not in self._data["hooks"]:
             return [Change("deactivate", self._deactivate)]
         return [
-            Change("begin", self._begin),
+            Change("begin", self._begin, self._end),
             Effect("on_deactivate", self._on_deactivate, is_repeatable=True, is_tolerated=True),
             Change("finish", self._finish),
         ]
@@ -83,15 +83,18 @@ class DeactivateSteps:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.DEACTIVATION_BEGUN, now=self._tools.clock.now())
 
+    async def _end(self, session: AsyncSession, run: Run) -> None:
+        """What has been told to stop is not started again behind its back: the way back leads to rest as well."""
+        row = await by_id(session, run.order.installation_id)
+        change_state(row, Event.DEACTIVATED, now=self._tools.clock.now(), reason=run.why())
+
     async def _on_deactivate(self, run: Run) -> None:
         await self._tools.hook(run, run.order.installation_id, "on_deactivate")
 
     async def _finish(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.DEACTIVATED, now=self._tools.clock.now())
-        self._tools.audit(
-            session, run, "plugin.deactivate", row.slug, {"state": State.ACTIVE.value}, summary(row)
-        )
+        self._tools.audit(session, run, "plugin.deactivate", row.slug, {"state": State.ACTIVE.value}, summary(row))
 
     async def _deactivate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from jackfield import capabilities, records
 from jackfield.clock import Clock
 from jackfield.db import Database
-from jackfield.lifecycle.hooks import HookName, run_hook
 from jackfield.lifecycle.errors import PluginHookError
+from jackfield.lifecycle.exports import Exports
+from jackfield.lifecycle.hooks import HookName, run_hook
 from jackfield.lifecycle.interfaces import Runner
 from jackfield.lifecycle.journal import Run
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.snapshots import Snapshots
-from jackfield.records import audit
 
 __all__ = ["Tools", "summary"]
 
@@ -31,7 +31,8 @@ class Tools:
     snapshots: Snapshots
     runner: Runner
     clock: Clock
-    data_dir: Path
+    exports: Exports
+    flush_records: Callable[[], Awaitable[None]]
 
     async def row(self, run: Run, installation_id: str) -> InstallationRow:
         """The installation as it is now, for an effect; read and let go, so that no transaction stays open."""
@@ -43,7 +44,21 @@ class Tools:
     ) -> None:
         """Run one of the plugin's own handlers on the installation as it is now."""
         installation = await self.snapshots.of(await self.row(run, installation_id))
-        await run_hook(self.runner, installation, name, run.order.actor, error)
+        try:
+            await run_hook(self.runner, installation, name, run.order.actor, error)
+        except PluginHookError:
+            await self.flush_records()
+            raise
+
+    async def silence(self, installation_id: str) -> None:
+        """Stop its isolates and have its records in the tables, so that nothing of it arrives behind a removal."""
+        await self.runner.retire(installation_id)
+        await self.flush_records()
+
+    async def purge(self, session: AsyncSession, installation_id: str) -> None:
+        """Remove all that it owns and all that was recorded of it. The audit trail stays."""
+        await capabilities.purge(session, installation_id)
+        await records.purge(session, installation_id)
 
     def audit(
         self,
@@ -56,7 +71,7 @@ class Tools:
     ) -> None:
         """Add to the audit trail, in the transaction of the change itself."""
         actor = run.order.actor
-        audit(session, run.tenant_id, actor.subject if actor else "platform", action, target, before, after)
+        records.audit(session, run.tenant_id, actor.subject if actor else "platform", action, target, before, after)
 
 
 def summary(row: InstallationRow) -> dict[str, Any]:

@@ -22,8 +22,9 @@ __all__ = ["ConfigureSteps"]
 class ConfigureSteps:
     """`data` holds `config` (new, without secrets), `secret_names` (that change) and `hooks`.
 
-    Three revisions pass: the one that the new configuration is tried with, the old configuration's while that happens, and the one
-    that counts in the end. No isolate that was loaded for the trial is ever taken for another.
+    Three revisions pass: the one that the new configuration is tried with, the old configuration's while that
+        happens, and the one that counts in the end. No isolate that was loaded for the trial is ever taken for
+        another.
 
     Args:
         secrets: Values to store or None to remove; only the first step needs them, see `InstallSteps`.
@@ -48,7 +49,7 @@ class ConfigureSteps:
         await self._save(session, run)
 
     async def _store(self, session: AsyncSession, run: Run) -> None:
-        """Secrets have to be in their place for the handler to use them; what was there before is kept, encrypted as it was."""
+        """Secrets must be in place for the handler to use them; what was there before is kept, encrypted as it was."""
         row = await by_id(session, run.order.installation_id)
         if State(row.state) not in (State.ACTIVE, State.INACTIVE):
             raise NotNowError(row.state, "configure", MEANINGS[State(row.state)])
@@ -62,7 +63,7 @@ class ConfigureSteps:
     async def _restore(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         row.revision += 1
-        await put_tokens(session, run.tenant_id, row, run.results["store-secrets"].get("tokens", {}))
+        await put_tokens(session, run.tenant_id, row.id, run.results["store-secrets"].get("tokens", {}))
 
     async def _on_configure(self, run: Run) -> None:
         row = await self._tools.row(run, run.order.installation_id)
@@ -81,5 +82,5 @@ class ConfigureSteps:
             row.reason_code = row.reason_message = None
         self._tools.audit(
             session, run, "plugin.configure", row.slug, {"config": before},
-            {"config": dict(row.config), "secrets_changed": sorted(self._data["secret_names"])},
+            {"config": dict(row.config), "secret_names": sorted(self._data["secret_names"])},
         )  # fmt: skip

@@ -34,6 +34,4 @@ class GrantSteps:
         row.grants = sorted(self._data["grants"])
         row.revision += 1
         row.updated_at = self._tools.clock.now()
-        self._tools.audit(
-            session, run, "plugin.grants", row.slug, {"grants": before}, {"grants": list(row.grants)}
-        )
+        self._tools.audit(session, run, "plugin.grants", row.slug, {"grants": before}, {"grants": list(row.grants)})

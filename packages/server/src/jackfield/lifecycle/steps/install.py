@@ -1,8 +1,8 @@
 """Installing one plugin and those that it needs, as one operation: all of them, or none.
 
-Rows are reserved for all at once. Then each plugin, those that are needed first: its `on_install`, at rest, its `on_activate`, at
-work. A failing `on_install` of any takes back all of them; a failing `on_activate` leaves that plugin inactive, and those that
-need it too.
+Rows are reserved for all at once. Then each plugin, those that are needed first: its `on_install`, at rest, its
+`on_activate`, at work. A failing `on_install` of any takes back all of them; a failing `on_activate` leaves that
+plugin inactive, and those that need it too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from jackfield.lifecycle.journal import Change, Effect, Run, Step
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.repository import by_id, change_state, find, inactive_among, reason_of
 from jackfield.lifecycle.states import Event, State
-from jackfield.lifecycle.steps.base import Tools, drop_secrets, summary
+from jackfield.lifecycle.steps.base import Tools, summary
+from jackfield.lifecycle.steps.secret_tokens import drop_tokens
+from jackfield.registry import count_install
 
 __all__ = ["InstallSteps", "Package"]
 
@@ -57,7 +59,8 @@ class InstallSteps:
     """Makes the steps.
 
     Args:
-        secrets: Installation → secret values to store. Only the first step needs them, and it is applied together with the
+        secrets: Installation → secret values to store. Only the first step needs them, and it is applied together
+            with the
             opening of the operation, so they never have to be found again after a crash.
     """
 
@@ -172,11 +175,15 @@ class InstallSteps:
             row = await by_id(session, package.installation_id)
             if package.takes_up:
                 change_state(row, Event.INSTALL_UNDONE_KEEPING, now=now)
-                row.version, row.config, row.grants = before[package.slug]["version"], before[package.slug]["config"], []
-                await drop_secrets(session, run.tenant_id, row)
+                row.version, row.config, row.grants = (
+                    before[package.slug]["version"],
+                    before[package.slug]["config"],
+                    [],
+                )
+                await drop_tokens(session, row.id)
             else:
                 change_state(row, Event.INSTALL_UNDONE, now=now)
-                await capabilities.purge(session, row.id)
+                await self._tools.purge(session, row.id)
                 await session.delete(row)
 
     async def _give_up(self, session: AsyncSession, _run: Run, error: Exception) -> None:
@@ -195,7 +202,9 @@ class InstallSteps:
         row = await by_id(session, package.installation_id)
         asleep = await inactive_among(session, package.needs)
         if package.missing:
-            change_state(row, Event.SETTLED, now=now, reason=reason_of(NeedsConfigurationError(package.slug, package.missing)))
+            change_state(
+                row, Event.SETTLED, now=now, reason=reason_of(NeedsConfigurationError(package.slug, package.missing))
+            )
         elif asleep:
             change_state(row, Event.SETTLED, now=now, reason=reason_of(DependenciesInactiveError(package.slug, asleep)))
         else:
@@ -215,4 +224,5 @@ class InstallSteps:
     async def _finished(self, session: AsyncSession, run: Run) -> None:
         for package in self._packages:
             row = await by_id(session, package.installation_id)
+            await count_install(session, row.slug)
             self._tools.audit(session, run, "plugin.install", row.slug, None, summary(row))

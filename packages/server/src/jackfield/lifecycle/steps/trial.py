@@ -1,8 +1,8 @@
 """Trying a configuration without saving it.
 
-The plugin's check runs as an installation of its own that exists only for the trial: with its own id, the candidate's secrets under
-that id, and nothing in its storage. So the check can use a new API key while the live installation goes on with the old one, and
-whatever the check writes is gone with the trial.
+The plugin's check runs as an installation of its own that exists only for the trial: with its own id, the candidate's
+secrets under that id, and nothing in its storage. So the check can use a new API key while the live installation goes
+on with the old one, and whatever the check writes is gone with the trial.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jackfield_sdk.wire import Caller
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield import capabilities
@@ -20,6 +19,7 @@ from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.snapshots import snapshot
 from jackfield.lifecycle.steps.base import Tools
 from jackfield.lifecycle.steps.secret_tokens import copy_tokens
+from jackfield_sdk.wire import Caller
 
 __all__ = ["TrialSteps"]
 
@@ -45,9 +45,11 @@ class TrialSteps:
 
     async def _stage(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
-        await copy_tokens(session, run.tenant_id, row, self._data["trial_id"])
+        await copy_tokens(session, run.tenant_id, row.id, self._data["trial_id"])
         if self._secrets:
-            await capabilities.set_secrets(session, run.tenant_id, self._data["trial_id"], row.slug, dict(self._secrets))
+            await capabilities.set_secrets(
+                session, run.tenant_id, self._data["trial_id"], row.slug, dict(self._secrets)
+            )
 
     async def _check(self, run: Run) -> dict[str, Any]:
         row, trial_id = await self._tools.row(run, run.order.installation_id), self._data["trial_id"]
@@ -65,7 +67,7 @@ class TrialSteps:
                 Caller(actor.id, actor.role) if actor else None,
             )
         )  # fmt: skip
-        await self._tools.runner.retire(trial_id)
+        await self._tools.silence(trial_id)
         failure = outcome.failure
         return {
             "status": outcome.status, "code": failure.code if failure else None,
@@ -73,4 +75,4 @@ class TrialSteps:
         }  # fmt: skip
 
     async def _discard(self, session: AsyncSession, run: Run) -> None:
-        await capabilities.purge(session, self._data["trial_id"])
+        await self._tools.purge(session, self._data["trial_id"])

@@ -1,7 +1,7 @@
 """Uninstalling: stop it, let it say goodbye, save the data if asked, remove it.
 
-Whatever goes wrong with the plugin's own handlers, the way leads forward. Two things can stop it: an export that cannot be written,
-for then removing would lose data, and a removal that the database refuses.
+Whatever goes wrong with the plugin's own handlers, the way leads forward. Two things can stop it: an export that
+cannot be written, for then removing would lose data, and a removal that the database refuses.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities
 from jackfield.lifecycle.errors import RemovalFailedError
-from jackfield.lifecycle.exports import Exports
 from jackfield.lifecycle.journal import Change, Effect, Run, Step
 from jackfield.lifecycle.models import ExportRow
 from jackfield.lifecycle.repository import by_id, change_state
 from jackfield.lifecycle.states import Event, State
-from jackfield.lifecycle.steps.base import Tools, drop_secrets, summary
+from jackfield.lifecycle.steps.base import Tools, summary
+from jackfield.lifecycle.steps.secret_tokens import drop_tokens
 
 __all__ = ["UninstallSteps"]
 
@@ -27,10 +26,10 @@ __all__ = ["UninstallSteps"]
 class UninstallSteps:
     """`data` holds `mode` (keep, export, delete), `export_id`, `state` it was in, and `hooks`."""
 
-    def __init__(self, tools: Tools, data: Mapping[str, Any], exports: Exports) -> None:
+    def __init__(self, tools: Tools, data: Mapping[str, Any]) -> None:
         self._tools = tools
         self._data = data
-        self._exports = exports
+        self._exports = tools.exports
         self._was = State(data["state"])
 
     def steps(self) -> list[Step]:
@@ -39,7 +38,9 @@ class UninstallSteps:
         if self._was is State.ACTIVE and "on_deactivate" in hooks:
             found.append(Effect("on_deactivate", self._on_deactivate, is_repeatable=True, is_tolerated=True))
         if self._data["mode"] == "export":
-            found.append(Effect("export", self._export, self._drop_export, is_repeatable=True))
+            found.append(
+                Effect("export", self._export, self._drop_export, is_repeatable=True, is_undone_unfinished=True)
+            )
         # What was never installed to its end has nothing to say goodbye to.
         if self._was is not State.INSTALL_FAILED and "on_uninstall" in hooks:
             found.append(Effect("on_uninstall", self._on_uninstall, is_repeatable=True, is_tolerated=True))
@@ -55,7 +56,7 @@ class UninstallSteps:
         change_state(row, *stop, Event.UNINSTALL_BEGUN, now=self._tools.clock.now())
 
     async def _take_back(self, session: AsyncSession, run: Run) -> None:
-        """It stays installed, at rest. Once its own data was about to go, or was incomplete before, it is marked as broken."""
+        """It stays installed, at rest; marked as broken once its data was about to go, or if it was so before."""
         row = await by_id(session, run.order.installation_id)
         is_broken = "retire" in run.states or self._was in (State.INSTALL_FAILED, State.UNINSTALL_FAILED)
         event = Event.UNINSTALL_FAILED if is_broken else Event.UNINSTALL_ABANDONED
@@ -75,7 +76,7 @@ class UninstallSteps:
         await self._tools.hook(run, run.order.installation_id, "on_uninstall")
 
     async def _retire(self, run: Run) -> None:
-        await self._tools.runner.retire(run.order.installation_id)
+        await self._tools.silence(run.order.installation_id)
 
     async def _remove(self, session: AsyncSession, run: Run) -> None:
         now = self._tools.clock.now()
@@ -85,7 +86,7 @@ class UninstallSteps:
             # Consent and credentials end with the installation; they are asked for again.
             row.grants = []
             row.revision += 1
-            await drop_secrets(session, run.tenant_id, row)
+            await drop_tokens(session, row.id)
         else:
             change_state(row, Event.REMOVED, now=now)
             if self._data["mode"] == "export":
@@ -98,7 +99,7 @@ class UninstallSteps:
                     )
                 )  # fmt: skip
             try:
-                await capabilities.purge(session, row.id)
+                await self._tools.purge(session, row.id)
                 await session.delete(row)
                 await session.flush()
             except SQLAlchemyError as error:

@@ -1,0 +1,198 @@
+"""`python -m jackfield`: what an operator does on the machine itself. Authors and admins use `jackfield`, which speaks HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jackfield.errors import JackfieldError
+
+__all__ = ["main"]
+
+_LEVELS = ("strict", "unprivileged", "none")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except JackfieldError as error:
+        print(f"error: {error} [{error.code}]", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m jackfield", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run a node without a host of its own: the API alone")
+    _data(serve)
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    serve.add_argument("--isolation", choices=_LEVELS, help="default: strict for root, unprivileged for others")
+    serve.add_argument("--surface", metavar="MODULE:NAME", help="the extension surface to serve (default: an empty one)")
+    serve.set_defaults(run=_serve)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="attack this machine's isolation and say which layer stopped what",
+        epilog="Exit status 0 when every attack was stopped and every layer is on, 1 otherwise.",
+    )
+    doctor.add_argument("--level", choices=_LEVELS, help="default: strict for root, unprivileged for others")
+    doctor.add_argument("--without", action="append", default=[], metavar="LAYER", help="leave a layer off, to see the hole")
+    doctor.add_argument("--matrix", action="store_true", help="switch off each layer in turn and show what gets through")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor)
+
+    token = commands.add_parser("token", help="issue a token, also when nobody has one yet")
+    _data(token)
+    token.add_argument("role", choices=("operator", "publisher", "owner", "admin", "member"))
+    token.add_argument("--tenant", help="for owner, admin and member; made when it is not there yet")
+    token.add_argument("--publisher", help="for publisher; made when it is not there yet")
+    token.set_defaults(run=_token)
+
+    openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
+    openapi.set_defaults(run=_openapi)
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=Path(".data"), help="folder of the node's data (default: .data)")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from jackfield.app import Platform
+    from jackfield.serving import serve
+
+    platform = Platform(_settings(options), _surface(options.surface))
+    return serve(platform.asgi, options.host, options.port)
+
+
+def _surface(name: str | None) -> Any:
+    import importlib
+
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    return getattr(importlib.import_module(module), attribute or "surface")
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from jackfield.capabilities import create_key_file
+    from jackfield.settings import Settings
+
+    given: dict[str, Any] = {"data_dir": options.data}
+    if getattr(options, "isolation", None):
+        given["isolation"] = options.isolation
+    settings = Settings(**given)
+    if settings.secret_key is None and settings.database_url is None and not settings.database_file.exists():
+        # A fresh folder gets a key of its own; one that has data but no key any more is a loss that must be seen.
+        create_key_file(settings.data_dir)
+    return settings
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from jackfield_sandbox.launch import default_cache
+    from jackfield_sandbox.layers import Layer
+
+    from jackfield.isolation.doctor import examine, layer_names, matrix
+
+    level = options.level or ("strict" if os.geteuid() == 0 else "unprivileged")
+    known = {layer_names(layer)[0]: layer for layer in Layer}
+    without = Layer(0)
+    for name in options.without:
+        if name not in known:
+            print(f"error: no layer {name!r}; there are {', '.join(known)}", file=sys.stderr)
+            return 2
+        without |= known[name]
+    if Layer.NAMESPACES in without:
+        without |= Layer.EMPTY_ROOT
+    if options.matrix:
+        return _print_matrix(asyncio.run(matrix(level, default_cache())), as_json=options.json)
+    report = asyncio.run(examine(level, default_cache(), without=without))
+    if options.json:
+        findings = [
+            {"name": f.name, "ok": f.is_good, "says": f.says, "layer": f.layer or None} for f in report.findings
+        ]
+        print(json.dumps({"level": level, "clean": report.is_clean, "findings": findings}, indent=2))
+    else:
+        for finding in report.findings:
+            print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.name:<42} {finding.says}")
+        holes = len(report.holes)
+        print(f"\n{level}: {'every attack was stopped' if not holes else f'{holes} of {len(report.findings)} checks failed'}")
+    return 0 if report.is_clean else 1
+
+
+def _print_matrix(columns: dict[str, dict[str, str]], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(columns, indent=2))
+        return 0
+    names = list(columns)
+    attacks = list(columns["all"])
+    width = max(map(len, attacks))
+    for index, name in enumerate(names):
+        print(f"{chr(65 + index)} = {name}")
+    print(f"\n{'':<{width}}  " + " ".join(f"{chr(65 + i):<12}" for i in range(len(names))))
+    for attack in attacks:
+        print(f"{attack:<{width}}  " + " ".join(f"{columns[name].get(attack, '?'):<12}" for name in names))
+    return 0
+
+
+def _token(options: argparse.Namespace) -> int:
+    return asyncio.run(_issue(options))
+
+
+async def _issue(options: argparse.Namespace) -> int:
+    from jackfield.app import Platform
+    from jackfield.db import migrate
+
+    platform = Platform(_settings(options))
+    try:
+        await migrate.upgrade(platform.database)
+        if options.role in ("owner", "admin", "member"):
+            if options.tenant is None:
+                print("error: --tenant is needed for this role", file=sys.stderr)
+                return 2
+            await platform.tenants.ensure_tenant(options.tenant, name=options.tenant)
+        if options.role == "publisher":
+            if options.publisher is None:
+                print("error: --publisher is needed for this role", file=sys.stderr)
+                return 2
+            await platform.registry.ensure_publisher(options.publisher, options.publisher)
+        issued = await platform.tenants.issue_token(
+            options.role, tenant_id=options.tenant, publisher_id=options.publisher, name="command line"
+        )
+        print(issued.plaintext)
+    finally:
+        await platform.database.close()
+    return 0
+
+
+def _openapi(_options: argparse.Namespace) -> int:
+    import tempfile
+
+    from jackfield.app import Platform
+    from jackfield.capabilities import create_key_file
+    from jackfield.settings import Settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        create_key_file(Path(folder))
+        document = Platform(Settings(data_dir=Path(folder))).asgi.openapi()
+    print(json.dumps(document, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""Composition root: the only file that knows every folder. `Platform` is what a host embeds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Response
+from fastapi.routing import APIRoute
+from jackfield_sdk import wire
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+import jackfield
+from jackfield import capabilities, data_adapters, extension_points, invocation, isolation, jobs, lifecycle, records
+from jackfield import registry as registry_
+from jackfield import tenants as tenants_
+from jackfield.clock import Clock, SystemClock
+from jackfield.db import Database, migrate
+from jackfield.extension_points import FunctionResult, WidgetResult
+from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, add_problem_handlers
+from jackfield.isolation import doctor
+from jackfield.settings import Settings
+from jackfield.surface import Surface
+
+__all__ = ["Platform", "SelfAttackError", "Tenant"]
+
+_log = structlog.get_logger("jackfield")
+_POOL_SLACK = 64 * 1024
+
+
+class SelfAttackError(isolation.IsolationError):
+    """The platform attacked itself at start, and an attack worked."""
+
+    code = "self-attack-succeeded"
+
+
+class Tenant:
+    """What a host does for one of its tenants."""
+
+    __slots__ = ("_platform", "id")
+
+    def __init__(self, platform: Platform, tenant_id: str) -> None:
+        self._platform = platform
+        self.id = tenant_id
+
+    async def filter(self, name: str, payload: Any, *, caller: wire.Caller | None = None) -> Any:
+        """Pass a value through a filter hook; it comes back in the type it went in.
+
+        Raises:
+            VetoedError: A plugin objects; its message is for the acting user.
+            FilterAbortedError: A plugin that the host may not go on without has failed.
+        """
+        return await self._platform.filters.apply(self.id, name, payload, caller)
+
+    async def emit(self, name: str, payload: Any, *, session: AsyncSession | Session | None = None) -> str:
+        """Record an event, in the host's own transaction when a session is given; its id."""
+        return await self._platform.events.emit(self.id, name, payload, session=session)
+
+    async def call(
+        self, slug: str, function: str, arguments: dict[str, Any], *, caller: wire.Caller | None = None
+    ) -> FunctionResult:
+        """Call a function of an active plugin."""
+        return await self._platform.functions.call(self.id, slug, function, arguments, caller)
+
+    async def widgets(self, slot: str, context: Any, *, caller: wire.Caller | None = None) -> list[WidgetResult]:
+        """Widgets of all active plugins for a slot, in order."""
+        return await self._platform.widgets.fill(self.id, slot, context, caller)
+
+
+class Platform:
+    """Everything, put together. Use it as an async context manager, or let `asgi` do so by its lifespan.
+
+    Args:
+        surface: What the host opens to plugins.
+
+    Attributes:
+        asgi: The HTTP API, an ASGI application. Mount it at the root; its paths begin with `/api`.
+    """
+
+    def __init__(self, settings: Settings, surface: Surface | None = None, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.surface = surface or Surface()
+        self.clock = clock or SystemClock()
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.database = Database(settings.url)
+        vault = capabilities.Vault(capabilities.load_keys(settings))
+        self.tenants = tenants_.TenantService(self.database, self.clock)
+        self.registry = registry_.Registry(
+            self.database,
+            settings.data_dir,
+            level=settings.isolation,
+            max_package_bytes=settings.max_package_bytes,
+            clock=self.clock,
+        )
+        self.recorder = records.Recorder(self.database, settings.data_dir / "journal", self.clock)
+        self.records = records.Records(self.database, self.recorder)
+        gate = capabilities.Gate(
+            self.database, vault, data_adapters.SqlAdapter(self.database, self.surface), clock=self.clock
+        )
+        self.supervisor = isolation.Supervisor(settings.isolation, settings.data_dir / "cache")
+        self.isolates = isolation.IsolatePool(
+            self.supervisor,
+            isolation.PoolSettings(
+                budget=settings.isolate_budget,
+                calls=settings.isolate_calls,
+                idle_s=settings.isolate_idle_s,
+                descriptors=settings.limits.descriptors,
+                spare_memory_mb=settings.limits.memory_mb,
+                frame_bytes=max(settings.limits.result_bytes, settings.limits.host_call_bytes) + _POOL_SLACK,
+            ),
+        )
+        self.invoker = invocation.Invoker(self.isolates, gate, self.recorder, settings.limits, self.clock)
+        snapshots = lifecycle.Snapshots(self.database, self.registry)
+        self.active = lifecycle.ActiveInstallations(snapshots)
+        self.lifecycle = lifecycle.Lifecycle(
+            database=self.database,
+            catalogue=self.registry,
+            runner=self.invoker,
+            surface=self.surface,
+            snapshots=snapshots,
+            active=self.active,
+            clock=self.clock,
+            data_dir=settings.data_dir,
+            flush_records=self.recorder.flush,
+        )
+        self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
+        self.events = extension_points.Events(self.database, self.surface, self.active, self.invoker)
+        self.functions = extension_points.Functions(self.active, self.invoker)
+        self.routes = extension_points.Routes(self.active, self.invoker)
+        self.widgets = extension_points.Widgets(self.surface, self.active, self.invoker)
+        self.dispatcher = jobs.Dispatcher(self.database, self.events, self.events, self.clock)
+        self.deliveries = jobs.Deliveries(self.database, self.clock)
+        self.report: doctor.Report | None = None
+        self._tenants: dict[str, Tenant] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._is_running = False
+        self.asgi = self._build_asgi()
+
+    def tenant(self, tenant_id: str) -> Tenant:
+        """The handle of a tenant. It need not be known to the platform for hooks to run: it just has nothing installed."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            tenant = Tenant(self, tenant_id)
+            if len(self._tenants) < 100_000:
+                self._tenants[tenant_id] = tenant
+        return tenant
+
+    async def __aenter__(self) -> Platform:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Bring the database up to date, attack ourselves, recover what was cut off, start the workers.
+
+        Raises:
+            IsolationError: Plugins cannot be sealed as the settings demand.
+        """
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            await migrate.upgrade(self.database)
+            await self._attack_ourselves()
+            await self.isolates.start()
+            await self.recorder.replay()
+            await self.lifecycle.recover()
+        except BaseException:
+            await self.stop()
+            raise
+        loop = asyncio.get_running_loop()
+        self._workers = [
+            loop.create_task(self._guarded("recorder", self.recorder.run), name="recorder"),
+            loop.create_task(self._guarded("dispatcher", self.dispatcher.run), name="dispatcher"),
+        ]
+        _log.info("ready", isolation=self.settings.isolation, database=self.database.engine.dialect.name)
+
+    async def stop(self) -> None:
+        """Stop taking work, end isolates, write down what is in memory."""
+        if not self._is_running:
+            return
+        self._is_running = False
+        await self.lifecycle.close()
+        await self.dispatcher.stop()
+        for worker in reversed(self._workers):
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+        self._workers.clear()
+        await self.isolates.stop()
+        with contextlib.suppress(Exception):  # a lost database must not keep the process from ending
+            await self.recorder.close()
+        await self.database.close()
+
+    async def drain_events(self, timeout_s: float = 30.0) -> None:
+        """Wait until every event that is due has been delivered.
+
+        Raises:
+            TimeoutError: It took longer.
+        """
+        await asyncio.wait_for(self.dispatcher.drain(), timeout_s)
+
+    async def _attack_ourselves(self) -> None:
+        if self.settings.isolation == "none":
+            _log.warning("ISOLATION IS OFF: plugins can do whatever this server can. For development only.")
+            return
+        self.report = await doctor.examine(self.settings.isolation, self.settings.data_dir / "cache")
+        if not self.report.is_clean:
+            holes = "; ".join(f"{hole.name}: {hole.says}" for hole in self.report.holes)
+            raise SelfAttackError(f"isolation level {self.settings.isolation} does not hold here: {holes}")
+
+    async def _guarded(self, name: str, run: Any) -> None:
+        """A worker that fails is started again: one bad row or a moment without a database must not stop all work."""
+        delay_s = 0.1
+        while True:
+            try:
+                await run()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                _log.exception("worker failed", worker=name, again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 10.0)
+            else:
+                return
+
+    def _build_asgi(self) -> FastAPI:
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            started_here = not self._is_running
+            await self.start()
+            try:
+                yield
+            finally:
+                if started_here:
+                    await self.stop()
+
+        app = FastAPI(
+            title="Jackfield",
+            version=jackfield.__version__,
+            summary="A marketplace, a life cycle and a sealed runtime for plugins of a multi-tenant product.",
+            lifespan=lifespan,
+            generate_unique_id_function=_operation_id,
+            docs_url="/api/docs",
+            openapi_url="/api/openapi.json",
+            redoc_url=None,
+        )
+        app.state.authenticator = self.tenants
+        app.add_middleware(
+            IdempotencyMiddleware, authenticator=self.tenants, answers=tenants_.SqlAnswers(self.database, self.clock)
+        )
+        app.add_middleware(
+            BodyLimitMiddleware,
+            limit_bytes=self.settings.max_body_bytes,
+            overrides={registry_.UPLOAD_PATH: self.settings.max_package_bytes},
+        )
+        add_problem_handlers(app)
+        app.include_router(tenants_.router(self.tenants))
+        app.include_router(registry_.router(self.registry))
+        # Before the life cycle's `/api/plugins/{slug}`: `ui-components` is no slug.
+        app.include_router(
+            extension_points.router(self.surface, self.filters, self.events, self.functions, self.routes, self.widgets)
+        )
+        app.include_router(lifecycle.router(self.lifecycle))
+        app.include_router(lifecycle.reading_router(self.lifecycle, self.records))
+        app.include_router(records.router(self.records))
+
+        @app.get("/api/health", tags=["operations"], operation_id="getHealth")
+        async def get_health() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+            """Whether this node can do its work, and how its plugins are sealed. Open to everybody; names no tenant."""
+            stats = self.isolates.stats()
+            return {
+                "status": "ok" if self._is_running and self.supervisor.zygote_pid is not None else "unavailable",
+                "version": jackfield.__version__,
+                "isolation": self.settings.isolation,
+                "self_attack": None if self.report is None else {"clean": self.report.is_clean, "checks": len(self.report.findings)},
+                "isolates": {"alive": stats.alive, "idle": stats.idle, "waiting": stats.waiting},
+            }  # fmt: skip
+
+        if self.settings.isolation == "none":
+
+            @app.middleware("http")
+            async def mark_isolation(request: Any, call_next: Any) -> Response:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+                response: Response = await call_next(request)
+                response.headers["X-Jackfield-Isolation"] = "none"
+                return response
+
+        return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.operation_id or route.name

@@ -1,0 +1,219 @@
+"""HTTP for the extension points. Answers are encoded by msgspec: these are the calls that come by the thousand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from jackfield_sdk import wire
+
+from jackfield.errors import JackfieldError
+from jackfield.extension_points.errors import PayloadInvalidError, TenantMissingError
+from jackfield.extension_points.events import Events
+from jackfield.extension_points.filters import FilterRun, Filters
+from jackfield.extension_points.functions import Functions
+from jackfield.extension_points.routes import RouteRequest, Routes
+from jackfield.extension_points.schemas import (
+    EmitAnswer,
+    FilterAnswer,
+    FunctionAnswer,
+    FunctionCall,
+    FunctionListing,
+    SlotAnswer,
+    SurfaceAnswer,
+)
+from jackfield.extension_points.widgets import Widgets
+from jackfield.http import AdminCaller, Authenticator, Caller, MemberCaller, problem_responses
+from jackfield.http.caller import bearer_token
+from jackfield.http.problems import problem_of
+from jackfield.invocation import Outcome
+from jackfield.surface import Surface
+
+__all__ = ["acting", "router"]
+
+Slug = Annotated[str, Path(description="The plugin; `slug@instance` for an instance other than the first")]
+_ROUTE_STATUS = {"timeout": 504, "cpu": 504, "overloaded": 503, "refused": 503}
+
+
+def acting(caller: Caller) -> wire.Caller:
+    """The caller, as a plugin gets to know them."""
+    return wire.Caller(caller.member_id or caller.subject, caller.role)
+
+
+def router(  # noqa: PLR0913  # one argument for each extension point
+    surface: Surface, filters: Filters, events: Events, functions: Functions, routes: Routes, widgets: Widgets
+) -> APIRouter:
+    """Endpoints of all extension points."""
+    api = APIRouter()
+
+    @api.get("/api/surface", tags=["surface"], operation_id="getSurface", response_model=SurfaceAnswer, responses=problem_responses())  # fmt: skip
+    async def get_surface(_caller: MemberCaller) -> Response:
+        """What the host opens to plugins: hook points, events, slots and entities, with their schemas."""
+        return _json(surface.describe())
+
+    @api.post(
+        "/api/plugins/{slug}/functions/{name}",
+        tags=["functions"],
+        operation_id="callFunction",
+        response_model=FunctionAnswer,
+        responses=problem_responses(403, 404, 413, 503),
+    )
+    async def call_function(slug: Slug, name: str, body: FunctionCall, caller: MemberCaller) -> Response:
+        """Call a function of an active plugin.
+
+        A call that reached the plugin answers 200, `success` says how it went. What never ran (wrong arguments, no such
+        function, too low a role) is a problem document that carries the same members.
+        """
+        try:
+            result = await functions.call(caller.tenant, slug, name, body.arguments, acting(caller))
+        except JackfieldError as error:
+            error.data.update(
+                success=False,
+                output=None,
+                error={"code": error.code, "message": str(error), "hint": error.hint},
+                metrics={"duration_ms": 0.0, "cpu_ms": 0.0, "host_calls": 0, "invocation_id": ""},
+            )
+            return problem_of(error)
+        return _json(result)
+
+    @api.get("/api/functions", tags=["functions"], operation_id="listFunctions", response_model=list[FunctionListing], responses=problem_responses())  # fmt: skip
+    async def list_functions(
+        caller: MemberCaller,
+        plugin: Annotated[str | None, Query(description="Only this plugin's")] = None,
+    ) -> Response:
+        """Every function the tenant can call, with JSON Schemas of arguments and output."""
+        found = [
+            {
+                "plugin": slug,
+                "name": function.name,
+                "description": function.description,
+                "parameters": function.parameters,
+                "returns": function.returns,
+                "read_only": function.read_only,
+                "idempotent": function.idempotent,
+                "destructive": function.destructive,
+                "role": function.role,
+                "examples": [{"title": e.title, "arguments": e.arguments} for e in function.examples],
+            }
+            for slug, function in await functions.all(caller.tenant)
+            if plugin is None or slug == plugin
+        ]
+        return _json(found)
+
+    @api.post(
+        "/api/events/{name}",
+        tags=["events"],
+        operation_id="emitEvent",
+        status_code=202,
+        response_model=EmitAnswer,
+        responses=problem_responses(403, 404, 413),
+    )
+    async def emit_event(name: str, payload: Annotated[Any, Body()], caller: AdminCaller) -> Response:
+        """Emit an event of the host. It is committed when this answers, and delivered at least once from then on."""
+        return _json({"id": await events.emit(caller.tenant, name, _plain(payload))}, 202)
+
+    @api.post(
+        "/api/filters/{name}",
+        tags=["filters"],
+        operation_id="runFilter",
+        response_model=FilterAnswer,
+        responses=problem_responses(403, 404, 409, 413, 503),
+    )
+    async def run_filter(
+        name: str,
+        payload: Annotated[Any, Body()],
+        caller: AdminCaller,
+        dry_run: Annotated[
+            bool, Query(description="Run every handler whatever the one before says, and show what each would do")
+        ] = False,
+    ) -> Response:
+        """Pass a value through a filter hook. A veto answers 409 with the code `vetoed`."""
+        run = filters.dry_run if dry_run else filters.run
+        return _json(_filter_answer(await run(caller.tenant, name, _plain(payload), acting(caller))))
+
+    @api.get(
+        "/api/plugins/ui-components/{slot}",
+        tags=["widgets"],
+        operation_id="fillSlot",
+        response_model=SlotAnswer,
+        responses=problem_responses(404),
+    )
+    async def fill_slot(
+        slot: str,
+        caller: MemberCaller,
+        context: Annotated[str, Query(description="JSON: what the widgets are about", max_length=32_768)] = "{}",
+    ) -> Response:
+        """Declarative widgets for a slot."""
+        try:
+            about = msgspec.json.decode(context)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise PayloadInvalidError(f"`context` is not valid JSON: {error}") from error
+        found = await widgets.fill(caller.tenant, slot, about, acting(caller))
+        return _json({"slot": slot, "widgets": found})
+
+    @api.api_route(
+        "/api/plugins/{slug}/api/{path:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        tags=["routes"],
+        include_in_schema=False,
+    )
+    async def plugin_route(slug: str, path: str, request: Request) -> Response:
+        caller = await _optional_caller(request)
+        tenant_id = request.query_params.get("tenant") if caller is None else caller.tenant
+        if tenant_id is None:
+            raise TenantMissingError("this request names no tenant")
+        found = await routes.find(tenant_id, slug, request.method, f"/{path}")
+        incoming = RouteRequest(
+            request.method, f"/{path}", dict(request.query_params), dict(request.headers), await request.body()
+        )
+        outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller))
+        if answer is None:
+            return _route_problem(slug, outcome)
+        return Response(answer.body, answer.status, headers=answer.headers)
+
+    # One operation in the document stands for the routes of all plugins.
+    api.add_api_route(
+        "/api/plugins/{slug}/api/{path}",
+        plugin_route,
+        methods=["GET"],
+        tags=["routes"],
+        operation_id="pluginRoute",
+        summary="A route of the plugin's own (any method)",
+        responses={**problem_responses(403, 404, 413, 429, 502, 503, 504), 200: {"description": "As the plugin says"}},
+    )
+    return api
+
+
+async def _optional_caller(request: Request) -> Caller | None:
+    token = bearer_token(request.headers.get("authorization"))
+    if token is None:
+        return None
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.authenticate(token)
+
+
+def _route_problem(slug: str, outcome: Outcome) -> Response:
+    failure = outcome.failure or wire.Failure("plugin-error", "the plugin failed")
+    status = 400 if outcome.status in ("user-error", "veto") else _ROUTE_STATUS.get(outcome.status, 502)
+    document = {
+        "type": f"urn:jackfield:problem:{failure.code}", "title": "The plugin failed" if status != 400 else "Bad Request",
+        "status": status, "detail": failure.message, "code": failure.code, "hint": failure.hint, "plugin": slug,
+        "invocation_id": outcome.invocation_id,
+    }  # fmt: skip
+    return Response(msgspec.json.encode(document), status, media_type="application/problem+json")
+
+
+def _filter_answer(run: FilterRun) -> dict[str, Any]:
+    return {"payload": run.payload, "steps": [asdict(step) for step in run.steps]}
+
+
+def _plain(payload: Any) -> Any:
+    if not isinstance(payload, dict):
+        raise PayloadInvalidError("the body must be a JSON object")
+    return payload  # pyright: ignore[reportUnknownVariableType]  # data of any shape
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

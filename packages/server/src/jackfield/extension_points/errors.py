@@ -1,0 +1,122 @@
+"""Errors of extension points."""
+
+from __future__ import annotations
+
+from jackfield.errors import ConflictError, ForbiddenError, InvalidError, MissingError, UnavailableError
+
+__all__ = [
+    "ArgumentsInvalidError",
+    "EventUnknownError",
+    "FilterAbortedError",
+    "FilterUnknownError",
+    "FunctionUnknownError",
+    "PayloadInvalidError",
+    "PluginInactiveError",
+    "RateLimitedError",
+    "RoleTooLowError",
+    "RouteUnknownError",
+    "SlotUnknownError",
+    "TenantMissingError",
+    "VetoedError",
+]
+
+
+class PluginInactiveError(MissingError):
+    """The tenant has no active installation of this name."""
+
+    code = "plugin-not-active"
+    default_hint = "Install and activate it first; `GET /api/plugins` lists what is installed."
+
+
+class FunctionUnknownError(MissingError):
+    """The plugin has no function of this name."""
+
+    code = "function-unknown"
+    default_hint = "`GET /api/functions` lists what can be called."
+
+
+class RouteUnknownError(MissingError):
+    """The plugin has no route for this method and path."""
+
+    code = "route-unknown"
+
+
+class EventUnknownError(MissingError):
+    """The host's surface declares no such event."""
+
+    code = "event-unknown"
+    default_hint = "`GET /api/surface` lists events."
+
+
+class FilterUnknownError(MissingError):
+    """The host's surface declares no such filter hook."""
+
+    code = "filter-unknown"
+    default_hint = "`GET /api/surface` lists filter hooks."
+
+
+class SlotUnknownError(MissingError):
+    """The host's surface declares no such slot."""
+
+    code = "slot-unknown"
+    default_hint = "`GET /api/surface` lists slots."
+
+
+class ArgumentsInvalidError(InvalidError):
+    """The arguments do not fit the function's parameters; `data["errors"]` lists path and message of each."""
+
+    code = "arguments-invalid"
+    default_hint = "See the function's parameters in `GET /api/functions`."
+
+
+class PayloadInvalidError(InvalidError):
+    """A payload does not fit the schema of its hook point or event."""
+
+    code = "payload-invalid"
+    default_hint = "See the schema in `GET /api/surface`."
+
+
+class RoleTooLowError(ForbiddenError):
+    """The handler asks for a higher role than the caller's."""
+
+    code = "role-too-low"
+
+
+class TenantMissingError(InvalidError):
+    """A public route has to be told which tenant's installation is meant."""
+
+    code = "tenant-missing"
+    default_hint = "Add `?tenant=ID`, or send a token."
+
+
+class RateLimitedError(UnavailableError):
+    """More requests than the route allows in a minute."""
+
+    code = "rate-limited"
+    default_hint = "Wait, then try again."
+
+
+class VetoedError(ConflictError):
+    """A plugin says that the host must not go on. The message is meant for the acting user.
+
+    Attributes:
+        plugin: Slug of the plugin.
+    """
+
+    code = "vetoed"
+    default_hint = "Change what the plugin objects to."
+
+    def __init__(self, message: str, *, plugin: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint or None, plugin=plugin)
+        self.plugin = plugin
+
+
+class FilterAbortedError(UnavailableError):
+    """A filter that the host may not go on without has failed."""
+
+    code = "filter-aborted"
+    default_hint = "Look at the plugin's errors, or deactivate it."
+
+    def __init__(self, message: str, *, plugin: str) -> None:
+        super().__init__(message, plugin=plugin)
+        self.plugin = plugin

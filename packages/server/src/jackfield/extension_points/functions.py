@@ -1,0 +1,119 @@
+"""Functions: typed, validated both ways, answered with a structured result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from jackfield_sdk.manifest import Function
+from jackfield_sdk.wire import Caller
+
+from jackfield.extension_points.errors import (
+    ArgumentsInvalidError,
+    FunctionUnknownError,
+    PluginInactiveError,
+    RoleTooLowError,
+)
+from jackfield.extension_points.validation import SchemaCache
+from jackfield.invocation import ActiveInstallation, Invocation, Invoker
+from jackfield.lifecycle import ActiveInstallations
+
+__all__ = ["FunctionError", "FunctionMetrics", "FunctionResult", "Functions"]
+
+_RANK = {"member": 0, "admin": 1, "owner": 2}
+
+
+class FunctionError(msgspec.Struct, frozen=True):
+    """Why a function did not return."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class FunctionMetrics(msgspec.Struct, frozen=True):
+    """What a call cost; times in milliseconds."""
+
+    duration_ms: float
+    cpu_ms: float
+    host_calls: int
+    invocation_id: str
+
+
+class FunctionResult(msgspec.Struct, frozen=True):
+    """The answer to every call that reached the plugin."""
+
+    success: bool
+    output: Any
+    error: FunctionError | None
+    metrics: FunctionMetrics
+
+
+class Functions:
+    """Calls functions of active plugins."""
+
+    def __init__(self, active: ActiveInstallations, invoker: Invoker) -> None:
+        self._active = active
+        self._invoker = invoker
+        self._schemas = SchemaCache()
+        self._index: dict[str, dict[str, Function]] = {}
+
+    async def call(
+        self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
+    ) -> FunctionResult:
+        """Call a function.
+
+        Args:
+            caller: The member it runs for; None when the host itself calls.
+
+        Raises:
+            PluginInactiveError, FunctionUnknownError, RoleTooLowError, ArgumentsInvalidError: It never ran.
+        """
+        installation, function = await self.find(tenant_id, slug, name)
+        if caller is not None and _RANK.get(caller.role, -1) < _RANK[function.role]:
+            raise RoleTooLowError(f"`{name}` needs the role {function.role}", needed=function.role)
+        if problems := self._schemas.problems(installation.digest, f"{name}:in", function.parameters, arguments):
+            first = problems[0]
+            where = f"{first['path']}: " if first["path"] else ""
+            raise ArgumentsInvalidError(f"{where}{first['message']}", errors=problems)
+        outcome = await self._invoker.run(
+            Invocation(installation, "function", name, function.handler, arguments, function.timeout_ms, caller)
+        )
+        metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
+        failure = outcome.failure
+        if failure is not None:
+            error = FunctionError(failure.code, failure.message, failure.hint)
+            return FunctionResult(success=False, output=None, error=error, metrics=metrics)
+        if problems := self._schemas.problems(installation.digest, f"{name}:out", function.returns, outcome.value):
+            first = problems[0]
+            error = FunctionError(
+                "result-invalid",
+                f"what the plugin returned does not fit its own declaration: {first['path']} {first['message']}",
+                "This is a defect of the plugin.",
+            )
+            return FunctionResult(success=False, output=None, error=error, metrics=metrics)
+        return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics)
+
+    async def find(self, tenant_id: str, slug: str, name: str) -> tuple[ActiveInstallation, Function]:
+        """The installation and the function's declaration."""
+        plugins = self._active.peek(tenant_id) or await self._active.get(tenant_id)
+        installation = plugins.by_slug.get(slug)
+        if installation is None:
+            raise PluginInactiveError(f"`{slug}` is not active")
+        index = self._index.get(installation.digest)
+        if index is None:
+            index = self._index[installation.digest] = {f.name: f for f in installation.manifest.functions}
+        function = index.get(name)
+        if function is None:
+            raise FunctionUnknownError(f"`{slug}` has no function `{name}`")
+        return installation, function
+
+    async def all(self, tenant_id: str) -> Iterator[tuple[str, Function]]:
+        """Every function a tenant can call, with the key of its plugin."""
+        plugins = await self._active.get(tenant_id)
+        return (
+            (slug, function)
+            for slug, installation in sorted(plugins.by_slug.items())
+            for function in installation.manifest.functions
+        )

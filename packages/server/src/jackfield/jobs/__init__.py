@@ -1,0 +1,47 @@
+"""Durable deliveries: an event is committed with the change that it tells of, and reaches each subscriber at least
+once.
+
+`outbox.add` takes events; the `Dispatcher` brings them to whom `Subscribers` names, through `Deliver`; `Deliveries` is
+the log, with replay.
+"""
+
+from __future__ import annotations
+
+from jackfield.jobs import outbox
+from jackfield.jobs.dispatcher import Dispatcher, DispatchSettings
+from jackfield.jobs.errors import (
+    DeliveryMissingError,
+    DeliveryOpenError,
+    DeliveryStateError,
+    EventNameInvalidError,
+    EventPayloadInvalidError,
+)
+from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
+from jackfield.jobs.models import Delivery, OutboxEvent
+from jackfield.jobs.outcomes import RetryPolicy
+from jackfield.jobs.schemas import DeliveryOut
+from jackfield.jobs.service import Deliveries, inventory, purge, skip_open
+
+__all__ = [
+    "Deliver",
+    "Deliveries",
+    "Delivery",
+    "DeliveryMissingError",
+    "DeliveryOpenError",
+    "DeliveryOut",
+    "DeliveryResult",
+    "DeliverySnapshot",
+    "DeliveryStateError",
+    "DispatchSettings",
+    "Dispatcher",
+    "EventNameInvalidError",
+    "EventPayloadInvalidError",
+    "OutboxEvent",
+    "RetryPolicy",
+    "Subscribers",
+    "Subscription",
+    "inventory",
+    "outbox",
+    "purge",
+    "skip_open",
+]

@@ -1,0 +1,336 @@
+"""Brings committed events to their subscribers: at least once, in order per installation, tenants in turns.
+
+One loop per node does all the database work, in one transaction per round: it makes deliveries of new events, writes
+down what has ended, and claims what comes next. Handlers run outside, as tasks. So a round costs one sync of the disk
+however much happens in it, and a delivery begins only after the end of the one before it is on disk: a crash repeats,
+it never reorders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from jackfield import ids
+from jackfield.clock import Clock, SystemClock
+from jackfield.db import Database
+from jackfield.jobs import outbox, repository
+from jackfield.jobs.interfaces import Deliver, DeliveryResult, Subscribers, Subscription
+from jackfield.jobs.outcomes import RetryPolicy, decide
+from jackfield.jobs.repository import Claimed, Ended, NewEvent
+from jackfield.jobs.turns import shares
+
+__all__ = ["DispatchSettings", "Dispatcher"]
+
+T = TypeVar("T")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_PRUNE_EVERY_S = 3600.0
+_DEFER_S = 5.0
+"""For how long a tenant whose subscribers cannot be told is left out."""
+_LONGEST_BACKOFF_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """How the dispatcher works.
+
+    Attributes:
+        concurrency: Deliveries that run at the same time on this node.
+        per_tenant: Of these, how many may be one tenant's.
+        batch_size: Events of which deliveries are made in one round.
+        lease_s: After how long without a sign of life another node takes a delivery over.
+        give_up_s: After how long an attempt is ended and counts as failed; above any limit of a call.
+        poll_s: How often to look for what no commit in this process told of.
+        keep_for: For how long finished deliveries are kept.
+        has_other_nodes: Whether other processes dispatch from the same database; None: on PostgreSQL yes, on SQLite no.
+            Alone, a start takes over at once what an earlier process left running.
+    """
+
+    concurrency: int = 32
+    per_tenant: int = 16
+    batch_size: int = 200
+    lease_s: float = 60.0
+    give_up_s: float = 300.0
+    poll_s: float = 1.0
+    keep_for: timedelta = timedelta(days=14)
+    has_other_nodes: bool | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class Dispatcher:
+    """One per node. `run` works until `stop`; cancelling it leaves what runs to the next start."""
+
+    def __init__(
+        self,
+        database: Database,
+        subscribers: Subscribers,
+        deliver: Deliver,
+        clock: Clock | None = None,
+        settings: DispatchSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._subscribers = subscribers
+        self._deliver = deliver
+        self._clock = clock or SystemClock()
+        self._settings = settings or DispatchSettings()
+        others = self._settings.has_other_nodes
+        self._is_alone = database.is_sqlite if others is None else not others
+        self._owner = ids.new_id("node")
+        self._task: asyncio.Task[object] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._running: dict[int, Claimed] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[Ended] = []
+        self._deferred: dict[str, float] = {}
+        self._last_fanned_out = ""
+        self._last_served = ""
+        self._leases_seen_at = 0.0
+        self._prune_at = 0.0
+        self._stop_at: float | None = None
+        """When a stop is wanted: the loop's time at which its patience ends."""
+        self._asked = 0
+        self._answered = 0
+        self._has_answered = asyncio.Condition()
+
+    def wake(self) -> None:
+        """Look for work now. May be called from any thread."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed a moment ago: nobody is left to wake
+                loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Dispatch until stopped. A database that is away for a while is waited for."""
+        if self._task is not None:
+            raise RuntimeError("the dispatcher is running")
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._stop_at = None
+        forget = outbox.on_commit(self.wake)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._patiently(self._take_over)
+                while self._stop_at is None or (self._running and self._loop.time() < self._stop_at):
+                    await self._turn(group)
+                await self._hand_back()
+        finally:
+            forget()
+            self._running.clear()
+            self._ended.clear()
+            self._loop = self._task = None
+            await self._answer(self._asked)
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """End `run`: claim nothing more, give what runs `grace_s` seconds, leave the rest ready for another start."""
+        task, loop = self._task, self._loop
+        if task is None or loop is None:
+            return
+        self._stop_at = loop.time() + grace_s
+        self._wake.set()
+        _, late = await asyncio.wait([task], timeout=grace_s + _LONGEST_BACKOFF_S)
+        if late:  # the database is away; the next start takes over what is running
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def drain(self) -> None:
+        """Wait until nothing is due: no new event, no delivery ready or running. Runs the dispatcher if nobody does."""
+        if self._task is None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.run())
+                await asyncio.sleep(0)
+                await self.drain()
+                await self.stop()
+            return
+        self._asked += 1
+        mine = self._asked
+        self._wake.set()
+        async with self._has_answered:
+            await self._has_answered.wait_for(lambda: self._answered >= mine)
+
+    async def _turn(self, group: asyncio.TaskGroup) -> None:
+        """One round, and a rest when there was nothing to do."""
+        self._wake.clear()
+        asked = self._asked
+        is_busy = await self._patiently(lambda: self._round(group))
+        await self._patiently(self._tidy)
+        if is_busy or self._wake.is_set():
+            return
+        if not self._running and not self._ended:
+            await self._answer(asked)
+        rest_s = await self._patiently(self._rest_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), rest_s)
+
+    async def _round(self, group: asyncio.TaskGroup) -> bool:
+        """Make deliveries, write down ends, claim.
+
+        Returns:
+            Whether there may be more to do at once.
+        """
+        now = self._clock.now()
+        free = 0 if self._stop_at is not None else self._settings.concurrency - len(self._running)
+        events = [] if self._stop_at is not None else await self._new_events()
+        subscriptions, events = await self._subscriptions(events)
+        ended = list(self._ended)
+        if not events and not ended:
+            if not free:
+                return False
+            async with self._database.read(None) as session:
+                if not await repository.has_work(session, now):
+                    return False
+
+        claimed: list[Claimed] = []
+        async with self._database.write(None) as session:
+            await repository.lock(session, self._database)
+            lanes: set[str] = set()
+            if events:
+                lanes |= await repository.fan_out(session, events, subscriptions, now)
+            await repository.finish(session, self._owner, ended)
+            lanes |= {item.claimed.snapshot.installation_id for item in ended if item.claimed.snapshot.ordered}
+            await repository.wake_due(session, now)
+            await repository.promote(session, lanes)
+            if free:
+                running = Counter(item.snapshot.tenant_id for item in self._running.values())
+                tenants = await repository.ready_tenants(session, self._last_served, free + len(running))
+                dealt = shares(tenants, free, running, self._settings.per_tenant)
+                until = now + timedelta(seconds=self._settings.lease_s)
+                claimed = await repository.claim(session, dealt, self._owner, until)
+                if dealt:
+                    self._last_served = list(dealt)[-1]
+
+        del self._ended[: len(ended)]
+        for item in claimed:
+            self._running[item.sequence] = item
+            task = group.create_task(self._carry_out(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(events or claimed)
+
+    async def _new_events(self) -> list[NewEvent]:
+        now = self._clock.monotonic()
+        self._deferred = {tenant: until for tenant, until in self._deferred.items() if until > now}
+        async with self._database.read(None) as session:
+            events, self._last_fanned_out = await repository.new_events(
+                session, self._last_fanned_out, self._settings.batch_size, self._deferred
+            )
+        return events
+
+    async def _subscriptions(
+        self, events: Sequence[NewEvent]
+    ) -> tuple[dict[tuple[str, str], Sequence[Subscription]], list[NewEvent]]:
+        """Who wants these events, and those of the events for which that could be told."""
+        found: dict[tuple[str, str], Sequence[Subscription]] = {}
+        for event in events:
+            key = (event.tenant_id, event.name)
+            if key in found or event.tenant_id in self._deferred:
+                continue
+            try:
+                found[key] = await self._subscribers.subscribers(*key)
+            except Exception as error:  # one tenant's trouble must not hold up the others
+                _log.error("subscribers-unknown", tenant_id=event.tenant_id, event_name=event.name, exc_info=error)
+                self._deferred[event.tenant_id] = self._clock.monotonic() + _DEFER_S
+        return found, [event for event in events if event.tenant_id not in self._deferred]
+
+    async def _carry_out(self, claimed: Claimed) -> None:
+        try:
+            async with asyncio.timeout(self._settings.give_up_s):
+                result = await self._deliver.deliver(claimed.snapshot)
+        except Exception as error:
+            _log.error("delivery-failed", delivery_id=claimed.snapshot.id, exc_info=error)
+            code = "delivery-timeout" if isinstance(error, TimeoutError) else "delivery-failed"
+            result = DeliveryResult("retry", code, str(error) or type(error).__name__)
+        verdict = decide(
+            result,
+            failures=claimed.failures,
+            max_attempts=claimed.max_attempts,
+            policy=self._settings.retry,
+            now=self._clock.now(),
+        )
+        del self._running[claimed.sequence]
+        self._ended.append(Ended(claimed, verdict))
+        self._wake.set()
+
+    async def _take_over(self) -> None:
+        """At the start: what an earlier process left running is ready again, and every lane has a head."""
+        async with self._database.write(None) as session:
+            await repository.lock(session, self._database)
+            lanes = await repository.release(
+                session, self._clock.now(), owner=self._owner, running=[], at_once=self._is_alone
+            )
+            await repository.promote(session, lanes | set(await repository.open_lanes(session)))
+        self._leases_seen_at = self._clock.monotonic()
+
+    async def _tidy(self) -> None:
+        """From time to time: renew our leases, take over expired ones, drop what is old."""
+        now = self._clock.monotonic()
+        if now - self._leases_seen_at >= self._settings.lease_s / 3:
+            moment = self._clock.now()
+            running = list(self._running)
+            # What ended and is not written down yet is still ours.
+            ours = running + [item.claimed.sequence for item in self._ended]
+            async with self._database.write(None) as session:
+                await repository.lock(session, self._database)
+                until = moment + timedelta(seconds=self._settings.lease_s)
+                await repository.extend(session, self._owner, ours, until)
+                lanes = await repository.release(session, moment, owner=self._owner, running=ours, at_once=False)
+                await repository.promote(session, lanes)
+            self._leases_seen_at = now
+            self._wake.set()
+        if now >= self._prune_at:
+            await repository.prune(self._database, self._clock.now() - self._settings.keep_for)
+            self._prune_at = now + _PRUNE_EVERY_S
+
+    async def _hand_back(self) -> None:
+        """At a stop: end what still runs, write down what ended, make the rest ready for another start."""
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        try:
+            async with self._database.write(None) as session:
+                await repository.lock(session, self._database)
+                await repository.finish(session, self._owner, self._ended)
+                await repository.give_back(session, self._owner)
+                await repository.promote(session, {item.claimed.snapshot.installation_id for item in self._ended})
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("deliveries-not-handed-back", error=str(error))
+
+    async def _rest_s(self) -> float:
+        """Seconds until something is due."""
+        if self._stop_at is not None:
+            return max(0.0, self._stop_at - asyncio.get_running_loop().time())
+        if len(self._running) >= self._settings.concurrency:
+            return self._settings.poll_s  # whatever is due has to wait for an end, and that wakes us
+        async with self._database.read(None) as session:
+            due = await repository.next_due(session)
+        if due is None:
+            return self._settings.poll_s
+        return min(self._settings.poll_s, max(0.001, (due - self._clock.now()).total_seconds()))
+
+    async def _answer(self, asked: int) -> None:
+        async with self._has_answered:
+            self._answered = max(self._answered, asked)
+            self._has_answered.notify_all()
+
+    async def _patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do it again until the database lets us."""
+        delay = 0.05
+        while True:
+            try:
+                return await action()
+            except (SQLAlchemyError, OSError) as error:
+                _log.error("dispatch-failed", error=str(error), again_in_s=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LONGEST_BACKOFF_S)

@@ -1,0 +1,47 @@
+"""What can be wrong about events and deliveries."""
+
+from __future__ import annotations
+
+from jackfield.errors import ConflictError, InvalidError, MissingError
+
+__all__ = [
+    "DeliveryMissingError",
+    "DeliveryOpenError",
+    "DeliveryStateError",
+    "EventNameInvalidError",
+    "EventPayloadInvalidError",
+]
+
+
+class EventNameInvalidError(InvalidError):
+    """Text that cannot name an event."""
+
+    code = "event-name-invalid"
+    default_hint = "Use 1 to 128 visible characters without spaces, as `sale.created`."
+
+
+class EventPayloadInvalidError(InvalidError):
+    """A payload that is no plain data, or too large."""
+
+    code = "event-payload-invalid"
+    default_hint = "Send what JSON can hold, and the id of a large thing in place of the thing."
+
+
+class DeliveryMissingError(MissingError):
+    """The tenant has no such delivery; finished ones are dropped after a time."""
+
+    code = "delivery-not-found"
+
+
+class DeliveryOpenError(ConflictError):
+    """The delivery has not ended yet."""
+
+    code = "delivery-open"
+    default_hint = "Wait until it is done, dead or skipped; then it can be replayed."
+
+
+class DeliveryStateError(InvalidError):
+    """No such state of a delivery."""
+
+    code = "delivery-state-invalid"
+    default_hint = "Use pending, running, done, dead or skipped."

@@ -1,0 +1,84 @@
+"""What the dispatcher needs from above: who subscribes, and who carries out a delivery. `app` fills both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+__all__ = ["Deliver", "DeliveryResult", "DeliverySnapshot", "Subscribers", "Subscription"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One handler of one installation that wants an event.
+
+    Attributes:
+        ordered: Whether it takes events one after the other, in the order in which they were committed. All ordered
+            handlers of an installation stand in one queue.
+        max_attempts: After how many failures the delivery is dead.
+    """
+
+    installation_id: str
+    handler: str
+    ordered: bool = True
+    max_attempts: int = 5
+
+
+class Subscribers(Protocol):
+    """Who wants an event. Asked once per kind of event and batch, outside any transaction."""
+
+    async def subscribers(self, tenant_id: str, event_name: str) -> Sequence[Subscription]:
+        """The active subscriptions of a tenant."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySnapshot:
+    """A delivery to be carried out now.
+
+    Attributes:
+        id: The same in every attempt: what makes a handler idempotent.
+        event: The event's name.
+        attempt: Counted from 1; an attempt that the platform's own death interrupted counts too.
+        emitted_at: When the event was added.
+    """
+
+    id: str
+    event_id: str
+    event: str
+    tenant_id: str
+    installation_id: str
+    handler: str
+    ordered: bool
+    attempt: int
+    payload: Any
+    source: str
+    emitted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """How an attempt ended.
+
+    Attributes:
+        status: `retry` counts as a failure; after too many the delivery is dead. `dead` ends it at once. `skipped`:
+            there was nothing to do.
+        retry_after_s: The handler's own wish; the back-off decides when absent.
+    """
+
+    status: Literal["done", "retry", "dead", "skipped"]
+    code: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+    duration_ms: float = 0.0
+
+
+class Deliver(Protocol):
+    """Carries out one delivery, outside any transaction. May be called again with the same id: after a crash, nobody
+    knows whether the attempt before took effect."""
+
+    async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
+        """Run the handler. What it raises counts as `retry`."""
+        ...

@@ -1,0 +1,122 @@
+"""Tables of events and their deliveries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jackfield.db import Base, TenantOwned
+
+__all__ = ["Delivery", "OutboxEvent"]
+
+# SQLite numbers rows by itself only when the column's type is exactly INTEGER.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class OutboxEvent(TenantOwned, Base):
+    """An event, committed with the change that it tells of.
+
+    Attributes:
+        position: Grows with each event; SQLite never gives a number twice.
+        payload: JSON.
+        source: `host`, or the slug of the plugin that emitted it.
+        fanned_out_at: When deliveries were made of it; null until then.
+    """
+
+    __tablename__ = "jf_outbox"
+    __table_args__ = (
+        Index(
+            "ix_jf_outbox_new",
+            "tenant_id",
+            "position",
+            sqlite_where=text("fanned_out_at IS NULL"),
+            postgresql_where=text("fanned_out_at IS NULL"),
+        ),
+        Index("ix_jf_outbox_fanned_out_at", "fanned_out_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    position: Mapped[int] = mapped_column(_Serial, primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(128))
+    payload: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+    fanned_out_at: Mapped[datetime | None]
+
+
+class Delivery(TenantOwned, Base):
+    """One event on its way to one handler of one installation.
+
+    Attributes:
+        sequence: Order of delivery.
+        state: What people see: `pending`, `running`, `done`, `dead` or `skipped`.
+        place: Where an open delivery stands for the dispatcher; null when it has ended. `ready` to be claimed;
+            `waiting` for its next attempt; `running`; `blocked` behind another ordered delivery of its installation.
+            Of an installation's ordered deliveries all but one are blocked: that is what keeps them in order.
+        attempt: Attempts begun.
+        failures: Attempts that failed since the delivery was made or replayed; `max_attempts` bounds these.
+        interruptions: Attempts that ended with the node that ran them.
+        lease_owner, lease_until: Which node runs it, and when it may be taken over.
+    """
+
+    __tablename__ = "jf_deliveries"
+    __table_args__ = (
+        UniqueConstraint("event_id", "installation_id", "handler"),
+        # A comparison with `place` implies that it is not null, so these small indexes serve all of the dispatcher's
+        # queries, however long the history grows.
+        Index(
+            "ix_jf_deliveries_turns",
+            "place",
+            "tenant_id",
+            "sequence",
+            sqlite_where=text("place IS NOT NULL"),
+            postgresql_where=text("place IS NOT NULL"),
+        ),
+        Index(
+            "ix_jf_deliveries_lanes",
+            "installation_id",
+            "ordered",
+            "place",
+            "sequence",
+            sqlite_where=text("place IS NOT NULL"),
+            postgresql_where=text("place IS NOT NULL"),
+        ),
+        Index(
+            "ix_jf_deliveries_due",
+            "place",
+            "next_attempt_at",
+            sqlite_where=text("place IS NOT NULL"),
+            postgresql_where=text("place IS NOT NULL"),
+        ),
+        Index("ix_jf_deliveries_installation", "installation_id", "sequence"),
+        Index("ix_jf_deliveries_state", "installation_id", "state", "sequence"),
+        Index("ix_jf_deliveries_finished_at", "finished_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: Mapped[int] = mapped_column(_Serial, primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    event_id: Mapped[str] = mapped_column(String(64))
+    event: Mapped[str] = mapped_column(String(128))
+    tenant_id: Mapped[str] = mapped_column(String(64))
+    installation_id: Mapped[str] = mapped_column(String(64))
+    handler: Mapped[str] = mapped_column(String(255))
+    ordered: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(16))
+    place: Mapped[str | None] = mapped_column(String(16))
+    attempt: Mapped[int]
+    failures: Mapped[int]
+    interruptions: Mapped[int]
+    max_attempts: Mapped[int]
+    next_attempt_at: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(128))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    duration_ms: Mapped[float | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

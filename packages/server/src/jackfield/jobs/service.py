@@ -1,0 +1,134 @@
+"""The delivery log: what became of each event at each installation, and trying again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.clock import Clock, SystemClock
+from jackfield.db import Database
+from jackfield.http import PageRequest, Slice, cut, decode_cursor
+from jackfield.jobs import outbox, repository
+from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError, DeliveryStateError
+from jackfield.jobs.models import Delivery, OutboxEvent
+
+__all__ = ["Deliveries", "inventory", "purge", "skip_open"]
+
+_STATES = ("pending", "running", "done", "dead", "skipped")
+
+
+class Deliveries:
+    """Deliveries of one tenant at a time."""
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+
+    async def list(
+        self, tenant_id: str, installation_id: str, page: PageRequest, state: str | None = None
+    ) -> Slice[Delivery]:
+        """Deliveries to an installation, the latest first.
+
+        Raises:
+            DeliveryStateError: No such state.
+        """
+        if state is not None and state not in _STATES:
+            raise DeliveryStateError(f"{state!r} is no state of a delivery.", states=[*_STATES])
+        query = (
+            select(Delivery)
+            .where(Delivery.installation_id == installation_id)
+            .order_by(Delivery.sequence.desc())
+            .limit(page.limit + 1)
+        )
+        if state is not None:
+            query = query.where(Delivery.state == state)
+        if page.cursor:
+            query = query.where(Delivery.sequence < decode_cursor(page.cursor, int)[0])
+        async with self._database.read(tenant_id) as session:
+            rows = (await session.scalars(query)).all()
+        return cut(rows, page.limit, lambda row: (row.sequence,))
+
+    async def counts(self, tenant_id: str, installation_id: str) -> dict[str, int]:
+        """How many deliveries to an installation are in each state."""
+        query = (
+            select(Delivery.state, func.count())
+            .where(Delivery.installation_id == installation_id)
+            .group_by(Delivery.state)
+        )
+        async with self._database.read(tenant_id) as session:
+            found = {row[0]: row[1] for row in await session.execute(query)}
+        return {state: found.get(state, 0) for state in _STATES}
+
+    async def get(self, tenant_id: str, delivery_id: str) -> Delivery:
+        """One delivery.
+
+        Raises:
+            DeliveryMissingError: The tenant has none of this id.
+        """
+        async with self._database.read(tenant_id) as session:
+            return await _one(session, delivery_id)
+
+    async def replay(self, tenant_id: str, delivery_id: str) -> Delivery:
+        """Deliver once more, with the same id and a full number of attempts. It takes its old place in the order.
+
+        Raises:
+            DeliveryMissingError: The tenant has none of this id.
+            DeliveryOpenError: It has not ended.
+        """
+        async with self._database.write(tenant_id) as session:
+            await repository.lock(session, self._database)
+            delivery = await _one(session, delivery_id)
+            if delivery.place is not None:
+                raise DeliveryOpenError(f"The delivery {delivery_id} is {delivery.state}.", state=delivery.state)
+            delivery.state = "pending"
+            delivery.place = "blocked" if delivery.ordered else "ready"
+            delivery.failures = delivery.interruptions = 0
+            delivery.finished_at = None
+            await session.flush()
+            if delivery.ordered:
+                await repository.promote(session, [delivery.installation_id])
+            outbox.wake_after_commit(session)
+        return delivery
+
+
+async def skip_open(session: AsyncSession, installation_id: str, code: str = "installation-inactive") -> int:
+    """End all deliveries to an installation that are not running; those that run are left to end.
+
+    Returns:
+        How many there were.
+    """
+    skipped = await session.scalars(
+        update(Delivery)
+        .where(Delivery.installation_id == installation_id, Delivery.place.in_(("ready", "waiting", "blocked")))
+        .values(state="skipped", place=None, error_code=code, next_attempt_at=None, finished_at=datetime.now(UTC))
+        .returning(Delivery.sequence)
+        .execution_options(synchronize_session=False)
+    )
+    return len(skipped.all())
+
+
+async def inventory(session: AsyncSession, installation_id: str) -> dict[str, int]:
+    """How many deliveries there are of an installation."""
+    query = select(func.count()).select_from(Delivery).where(Delivery.installation_id == installation_id)
+    return {"deliveries": await session.scalar(query) or 0}
+
+
+async def purge(session: AsyncSession, installation_id: str) -> None:
+    """Delete all deliveries of an installation, and the events that went to no other."""
+    mine = select(Delivery.event_id).where(Delivery.installation_id == installation_id)
+    others = exists().where(Delivery.event_id == OutboxEvent.id, Delivery.installation_id != installation_id)
+    await session.execute(
+        delete(OutboxEvent).where(OutboxEvent.id.in_(mine), ~others).execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        delete(Delivery).where(Delivery.installation_id == installation_id).execution_options(synchronize_session=False)
+    )
+
+
+async def _one(session: AsyncSession, delivery_id: str) -> Delivery:
+    delivery = await session.scalar(select(Delivery).where(Delivery.id == delivery_id))
+    if delivery is None:
+        raise DeliveryMissingError(f"There is no delivery {delivery_id}.", delivery_id=delivery_id)
+    return delivery

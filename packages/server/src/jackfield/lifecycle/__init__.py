@@ -1,0 +1,41 @@
+"""What tenants do with plugins: plan, install, configure, grant, activate, deactivate, uninstall; and what works where.
+
+An installation's state changes by one table (`states`). Every change is an operation of journalled steps (`journal`,
+`steps`) that is finished or undone whatever happens in between; `Lifecycle.recover` sees to it when a node starts.
+What the rest of the platform dispatches to comes from `ActiveInstallations`.
+"""
+
+from __future__ import annotations
+
+from jackfield.lifecycle.active import ActiveInstallations, TenantPlugins
+from jackfield.lifecycle.endpoints import actor_of, router
+from jackfield.lifecycle.interfaces import Catalogue, Runner
+from jackfield.lifecycle.journal import Actor
+from jackfield.lifecycle.planning import InstallPlan, UninstallPlan
+from jackfield.lifecycle.reading import HealthReport
+from jackfield.lifecycle.reading_endpoints import reading_router
+from jackfield.lifecycle.service import Lifecycle
+from jackfield.lifecycle.snapshots import Snapshots
+from jackfield.lifecycle.states import MEANINGS, State
+from jackfield.lifecycle.views import ConfigTest, Installed, Removed
+
+__all__ = [
+    "MEANINGS",
+    "ActiveInstallations",
+    "Actor",
+    "Catalogue",
+    "ConfigTest",
+    "HealthReport",
+    "InstallPlan",
+    "Installed",
+    "Lifecycle",
+    "Removed",
+    "Runner",
+    "Snapshots",
+    "State",
+    "TenantPlugins",
+    "UninstallPlan",
+    "actor_of",
+    "reading_router",
+    "router",
+]

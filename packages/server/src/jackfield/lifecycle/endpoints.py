@@ -1,0 +1,143 @@
+"""`/api/plugins`: plan, install, change and remove."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse
+
+from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, cut, decode_cursor, problem_responses
+from jackfield.lifecycle.journal import Actor
+from jackfield.lifecycle.presentation import detail_out, install_plan_out, installation_out, uninstall_plan_out
+from jackfield.lifecycle.schemas import (
+    ConfigChange,
+    ConfigTestOut,
+    GrantsChange,
+    InstallationDetailOut,
+    InstallationOut,
+    InstallRequest,
+    PlanOut,
+    PlanRequest,
+    RemovedOut,
+)
+from jackfield.lifecycle.service import DataChoice, Lifecycle
+from jackfield.lifecycle.states import State
+
+__all__ = ["InstanceParam", "router"]
+
+InstanceParam = Annotated[
+    str, Query(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Which one, when it is installed several times")
+]
+_StateParam = Annotated[list[State] | None, Query(alias="state", description="Only those in one of these states")]
+_TextParam = Annotated[str | None, Query(max_length=100, description="Only those whose name or slug holds this")]
+
+
+def router(lifecycle: Lifecycle) -> APIRouter:
+    """Endpoints over the life cycle. Reading is for every member, changing for owners and admins."""
+    routes = APIRouter(prefix="/api/plugins", tags=["plugins"])
+
+    @routes.post("/plan", operation_id="planPlugin", responses=problem_responses(403, 404))
+    async def plan(caller: MemberCaller, body: PlanRequest) -> PlanOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        """What installing or uninstalling would do: permissions, contributions, dependencies, conflicts."""
+        if body.action == "uninstall":
+            return uninstall_plan_out(await lifecycle.plan_uninstall(caller.tenant, body.slug, instance=body.instance))
+        return install_plan_out(
+            await lifecycle.plan_install(caller.tenant, body.slug, body.version, instance=body.instance)
+        )
+
+    @routes.post("/install", status_code=201, operation_id="installPlugin", responses=problem_responses(403, 404, 409))
+    async def install(caller: AdminCaller, body: InstallRequest) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+        """Install a plugin and activate it. Every required permission has to be granted here; see the plan."""
+        installed = await lifecycle.install(
+            caller.tenant, body.slug, version=body.version, grants=body.grants, config=body.config,
+            instance=body.instance, grants_for=body.grants_for, actor=actor_of(caller),
+        )  # fmt: skip
+        return detail_out(installed)
+
+    @routes.get("", operation_id="listPlugins", responses=problem_responses(403))
+    async def list_plugins(  # pyright: ignore[reportUnusedFunction]
+        caller: MemberCaller, page: PageParams, states: _StateParam = None, q: _TextParam = None
+    ) -> Page[InstallationOut]:
+        """Installed plugins, by slug."""
+        after = tuple(decode_cursor(page.cursor, str, str)) if page.cursor else ("", "")
+        found = await lifecycle.list(caller.tenant, states=states or (), text=q, after=after, limit=page.limit + 1)
+        shown = cut(found, page.limit, lambda seen: (seen.slug, seen.instance)).map(installation_out)
+        return Page[InstallationOut](items=shown.items, next_cursor=shown.next_cursor)
+
+    @routes.get("/{slug}", operation_id="getPlugin", responses=problem_responses(403, 404))
+    async def get_plugin(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+        """One installed plugin."""
+        return detail_out(await lifecycle.get(caller.tenant, slug, instance=instance))
+
+    @routes.post("/{slug}/activate", operation_id="activatePlugin", responses=problem_responses(403, 404, 409))
+    async def activate(caller: AdminCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+        """Put it to work."""
+        return detail_out(await lifecycle.activate(caller.tenant, slug, instance=instance, actor=actor_of(caller)))
+
+    @routes.post("/{slug}/deactivate", operation_id="deactivatePlugin", responses=problem_responses(403, 404, 409))
+    async def deactivate(caller: AdminCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+        """Take it from work; data, configuration and grants stay."""
+        return detail_out(await lifecycle.deactivate(caller.tenant, slug, instance=instance, actor=actor_of(caller)))
+
+    @routes.delete("/{slug}", operation_id="uninstallPlugin", responses=problem_responses(403, 404, 409, 503))
+    async def uninstall(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller,
+        slug: str,
+        data: Annotated[DataChoice, Query(description="What becomes of its data")] = "delete",
+        instance: InstanceParam = "default",
+    ) -> RemovedOut:
+        """Remove it: with its data, after exporting the data, or keeping the data for the next installation."""
+        removed = await lifecycle.uninstall(caller.tenant, slug, data=data, instance=instance, actor=actor_of(caller))
+        return RemovedOut.model_validate(removed, from_attributes=True)
+
+    @routes.put("/{slug}/config", operation_id="configurePlugin", responses=problem_responses(403, 404, 409))
+    async def configure(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller, slug: str, body: ConfigChange, instance: InstanceParam = "default"
+    ) -> InstallationDetailOut:
+        """Replace the configuration. Secrets are write-only: they are never part of an answer."""
+        return detail_out(
+            await lifecycle.configure(caller.tenant, slug, body.config, instance=instance, actor=actor_of(caller))
+        )
+
+    @routes.post("/{slug}/config/test", operation_id="testPluginConfig", responses=problem_responses(403, 404, 409))
+    async def test_config(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller, slug: str, body: ConfigChange, instance: InstanceParam = "default"
+    ) -> ConfigTestOut:
+        """Have the plugin check a configuration. Nothing is saved."""
+        tested = await lifecycle.test_config(
+            caller.tenant, slug, body.config, instance=instance, actor=actor_of(caller)
+        )
+        return ConfigTestOut(
+            ok=tested.is_ok, checked=tested.is_checked, code=tested.code, message=tested.message, hint=tested.hint
+        )
+
+    @routes.put("/{slug}/grants", operation_id="setPluginGrants", responses=problem_responses(403, 404, 409))
+    async def set_grants(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller, slug: str, body: GrantsChange, instance: InstanceParam = "default"
+    ) -> InstallationDetailOut:
+        """Replace the grants: what is left out is withdrawn, and the next call does not have it."""
+        return detail_out(
+            await lifecycle.set_grants(caller.tenant, slug, body.grants, instance=instance, actor=actor_of(caller))
+        )
+
+    @routes.get(
+        "/exports/{export_id}",
+        operation_id="getPluginExport",
+        responses=problem_responses(403, 404),
+        response_class=FileResponse,
+    )
+    async def get_export(caller: AdminCaller, export_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+        """The data of an uninstalled plugin: JSON lines."""
+        row, path = await lifecycle.exports.find(caller.tenant, export_id)
+        return FileResponse(
+            path, media_type="application/x-ndjson", filename=f"{row.slug}-{row.id}.jsonl",
+            headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        )  # fmt: skip
+
+    return routes
+
+
+def actor_of(caller: Caller) -> Actor:
+    """The caller as the journal and the audit trail know them."""
+    return Actor(caller.member_id or caller.token_id or caller.subject, caller.role, caller.subject)

@@ -1,0 +1,177 @@
+"""Publishing: an upload becomes a release, or nothing.
+
+The order makes it so. Everything is checked in a workspace that nothing refers to; the finished folder is moved into
+the store, on the disk before its name is; the row comes last. A crash leaves at most a folder that no row names,
+and publishing again finds it or replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Generator, Mapping
+
+import msgspec
+from semantic_version import Version  # pyright: ignore[reportMissingTypeStubs]  # it has none
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield import ids
+from jackfield.clock import Clock
+from jackfield.db import Database
+from jackfield.records import audit
+from jackfield.registry import repository
+from jackfield.registry.errors import (
+    PackageRefusedError,
+    PublishInProgressError,
+    SlugReservedError,
+    SlugTakenError,
+    UploadInterruptedError,
+    VersionNotGreaterError,
+)
+from jackfield.registry.intake import Intake, verifier
+from jackfield.registry.models import PluginRow, PublisherKeyRow, ReleaseRow
+from jackfield.registry.rows import key_of, publisher_row, release_of
+from jackfield.registry.store import Store, Workspace
+from jackfield.registry.values import PublisherKey, Release
+from jackfield.registry.verification import verified_image
+from jackfield_sandbox.layers import Level
+from jackfield_sdk.errors import PackageError
+from jackfield_sdk.package import Package
+
+__all__ = ["Publishing"]
+
+
+class Publishing:
+    """Takes packages in. Arguments as `Registry`."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        clock: Clock,
+        *,
+        level: Level | None,
+        max_package_bytes: int,
+        reserved_slugs: frozenset[str],
+        idle_s: float,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._clock = clock
+        self._level = level
+        self._max_package_bytes = max_package_bytes
+        self._reserved_slugs = reserved_slugs
+        self._idle_s = idle_s
+        self._uploading: set[str] = set()
+        # Checking holds a whole package in memory, and its processes keep a processor busy.
+        self._checking = asyncio.Semaphore(2)
+        self._storing = asyncio.Lock()
+
+    async def publish(self, stream: AsyncIterator[bytes], publisher_id: str, actor: str) -> Release:
+        """As `Registry.publish`."""
+        async with self._database.read(None) as session:
+            await publisher_row(session, publisher_id)
+            keys = {row.key_id: key_of(row) for row in await repository.keys_of(session, publisher_id)}
+        with self._alone(publisher_id):
+            workspace = await asyncio.to_thread(self._store.workspace)
+            try:
+                package = await self._prepare(stream, publisher_id, keys, workspace)
+                async with self._storing:
+                    return await self._commit(package, publisher_id, workspace, actor)
+            except PackageError as error:
+                raise PackageRefusedError(error) from error
+            finally:
+                await asyncio.to_thread(workspace.discard)
+
+    @contextlib.contextmanager
+    def _alone(self, publisher_id: str) -> Generator[None]:
+        if publisher_id in self._uploading:
+            raise PublishInProgressError("Another upload of this publisher is under way.")
+        self._uploading.add(publisher_id)
+        try:
+            yield
+        finally:
+            self._uploading.discard(publisher_id)
+
+    async def _prepare(
+        self, stream: AsyncIterator[bytes], publisher_id: str, keys: Mapping[str, PublisherKey], workspace: Workspace
+    ) -> Package:
+        """Everything up to a finished folder that nothing refers to."""
+        intake = Intake(workspace, verifier(keys), self._max_package_bytes)
+        try:
+            async for chunk in self._paced(stream):
+                await asyncio.to_thread(intake.feed, chunk)
+            package = await asyncio.to_thread(intake.finish)
+        finally:
+            intake.close()
+        async with self._database.read(None) as session:
+            # Asked again by the transaction that publishes; here it saves the work for what cannot be published.
+            await self._admit(session, package, publisher_id)
+        async with self._checking:
+            await asyncio.to_thread(self._check, intake, package, workspace)
+        return package
+
+    async def _paced(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The stream; a sender that stands still is not waited for, it holds a place."""
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_s):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise UploadInterruptedError(f"Nothing came for {self._idle_s:g} s.") from error
+            yield chunk
+
+    def _check(self, intake: Intake, package: Package, workspace: Workspace) -> None:
+        image = verified_image(package, intake.files(), self._level)
+        workspace.complete(image, package.manifest.encode())
+
+    async def _admit(self, session: AsyncSession, package: Package, publisher_id: str) -> PluginRow | None:
+        """Whether this publisher may publish this version of this plugin; the plugin, when it is there."""
+        slug, version = package.listing.slug, package.listing.version
+        key = await session.get(PublisherKeyRow, package.signature.key_id)
+        if key is None or key.revoked_at is not None:
+            # While the upload ran: when it began, the key was good.
+            raise PackageError(f"the key {package.signature.key_id} was revoked", code="key-revoked")
+        if slug in self._reserved_slugs:
+            raise SlugReservedError(f"Nobody can publish as {slug}.", slug=slug)
+        plugin = await session.get(PluginRow, slug, with_for_update=True)
+        if plugin is None:
+            return None
+        if plugin.publisher_id != publisher_id:
+            raise SlugTakenError(f"{slug} belongs to another publisher.", slug=slug)
+        newest = max(map(Version, await repository.versions_of(session, slug)), default=None)
+        if newest is not None and Version(version) <= newest:
+            raise VersionNotGreaterError(
+                f"{slug} {version} is not greater than {newest}.", slug=slug, version=version, newest=str(newest)
+            )
+        return plugin
+
+    async def _commit(self, package: Package, publisher_id: str, workspace: Workspace, actor: str) -> Release:
+        listing, now = package.listing, self._clock.now()
+        async with self._database.read(None) as session:
+            await self._admit(session, package, publisher_id)
+        await asyncio.to_thread(self._store.adopt, workspace, package.digest)
+        row = ReleaseRow(
+            id=ids.new_id("rel"), slug=listing.slug, version=listing.version, digest=package.digest, size=package.size,
+            publisher_id=publisher_id, key_id=package.signature.key_id, manifest=msgspec.to_builtins(package.manifest),
+            state="published", yank_reason="", published_at=now,
+        )  # fmt: skip
+        try:
+            async with self._database.write(None) as session:
+                plugin = await self._admit(session, package, publisher_id)
+                if plugin is None:
+                    plugin = PluginRow(slug=listing.slug, publisher_id=publisher_id, created_at=now, installs=0)
+                    session.add(plugin)
+                    await session.flush()
+                row.sequence = await repository.next_sequence(session, listing.slug)
+                session.add(row)
+                await session.flush()
+                await repository.refresh_plugin(session, plugin)
+                target, after = f"{listing.slug}@{listing.version}", {"digest": package.digest}
+                audit(session, None, actor, "release.publish", target, after=after)
+        except IntegrityError as error:  # another node was quicker
+            raise SlugTakenError(f"{listing.slug} {listing.version} was published meanwhile.") from error
+        return release_of(row, self._store)

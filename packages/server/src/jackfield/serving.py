@@ -1,0 +1,45 @@
+"""Runs an ASGI application under uvicorn, on uvloop, as one process."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+from jackfield import telemetry
+
+__all__ = ["serve"]
+
+
+def serve(app: Any, host: str, port: int) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status.
+
+    The port is taken before anything is started, so that a busy one is said at once and in one line.
+    """
+    telemetry.configure()
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        print(f"error: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
+        print("hint: stop what uses the port, or take another with --port", file=sys.stderr)
+        return 1
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools" if _has_httptools() else "h11", lifespan="on", log_config=None,
+        access_log=False, server_header=False, timeout_graceful_shutdown=10,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    with listener:
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _has_httptools() -> bool:
+    try:
+        import httptools  # noqa: F401  # only whether it is there
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""The fake platform agrees with the real one where both decide the same thing, rule by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jackfield_sdk as jf
+from jackfield import conditions as real_conditions
+from jackfield.capabilities import errors as real_errors
+from jackfield.capabilities import permissions as real_permissions
+from jackfield.capabilities.plain import NotPlainError, decode_plain
+from jackfield.data_adapters import errors as adapter_errors
+from jackfield_sdk import wire
+from jackfield_sdk.testing import broker, conditions, memory, permissions, plain, platform, routing, rows
+from tests.sdk.testing import sources
+
+PERMISSIONS = st.sampled_from(
+    [
+        "*", "storage", "storage:*", "customers:*", "customers:read", "customers:write", "customer:read", "customers",
+        "events:a.*", "events:a.b", "events:a.", "events:ab.c", "events:*", "http:*.example.com", "http:a.example.com",
+        "http:example.com", "http:*", "http:.example.com", "secrets:key", ":", "a:", ":b", "*:read", "",
+    ]
+)  # fmt: skip
+
+
+@given(st.sets(PERMISSIONS), PERMISSIONS)
+def test_grants_cover_the_same(grants: set[str], needed: str) -> None:
+    assert permissions.covers(grants, needed) == real_permissions.covers(grants, needed)
+
+
+def test_plugins_ask_for_the_same() -> None:
+    plugin = jf.Plugin(
+        "tried", version="1.0.0", permissions=["a:read"], optional_permissions=["b:read"], emits={"tried.done": int}
+    )
+
+    @plugin.config
+    class Config:
+        key: jf.Secret | None = None
+
+    @plugin.table("things")
+    class Thing:
+        n: int
+
+    manifest = plugin.manifest()
+    real = real_permissions.asked(manifest)
+    assert permissions.implied(manifest) == set(real.implied)
+    assert permissions.asked(manifest) == {*real.required, *real.optional, *real.implied}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        None, "true", "false", "1", "sale.total > 0.0", "sale.total > 0", "sale.customer_id != null", "sale.missing > 1",
+        "!(sale.missing > 1)", "has(sale.missing)", "payload.total == 5", "sale.name.startsWith('A')", "sale.total + 1",
+        "sale.total > 'a'", "nothing", "sale.total > 1 || sale.missing",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "payload", [{}, {"total": 5, "customer_id": "c", "name": "Ada"}, {"total": 0.5, "customer_id": None}]
+)
+def test_conditions_hold_for_the_same(condition: str | None, payload: dict[str, Any]) -> None:
+    scope = real_conditions.variables("sale.created", payload)
+    assert conditions.holds(condition, "sale.created", payload) == real_conditions.holds(condition, scope)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def is_plain_here(value: Any) -> bool:
+    try:
+        plain.check_plain(value, "value")
+    except jf.CapabilityError:
+        return False
+    return True
+
+
+def is_plain_there(value: Any) -> bool:
+    try:
+        decode_plain(wire.encode(value), allow_nul=True)
+    except NotPlainError:
+        return False
+    return True
+
+
+@given(VALUES)
+def test_the_same_data_is_plain(value: Any) -> None:
+    assert is_plain_here(value) == is_plain_there(value)
+
+
+@pytest.mark.parametrize("depth", [30, 31, 32, 33, 34])
+def test_the_same_depth_is_allowed(depth: int) -> None:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    assert is_plain_here(value) == is_plain_there(value)
+
+
+def test_the_same_request_headers_reach_a_plugin() -> None:
+    from jackfield.extension_points import routes as real_routes
+
+    assert routing.KEPT_HEADERS == real_routes._KEPT_HEADERS
+
+
+def test_every_error_code_of_the_fake_is_one_of_the_platforms() -> None:
+    from jackfield.extension_points import errors as trigger_errors
+
+    real = {
+        getattr(module, name).code
+        for module in (real_errors, adapter_errors, trigger_errors)
+        for name in module.__all__
+        if hasattr(getattr(module, name), "code")
+    }
+    here = sources.codes(broker, memory, plain, platform, routing, rows)
+    # The fake's own: what the guest, the function call and the configuration say elsewhere, and faults that a test asks for.
+    elsewhere = {"result-invalid", "config-invalid", "unavailable", "state-wrong"}
+    assert here - elsewhere <= real

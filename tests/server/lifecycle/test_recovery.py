@@ -1,0 +1,315 @@
+"""Every operation is stopped at every step, by an error and by the death of the node. Then it has happened or has not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import pytest
+
+from jackfield.capabilities.models import SecretValue, StorageItem, TableRow
+from jackfield.db import Database
+from jackfield.invocation import Invocation
+from jackfield.lifecycle import Lifecycle
+from jackfield.lifecycle.journal import Step
+from jackfield.lifecycle.models import ExportRow, InstallationRow, LockRow, OperationRow
+from jackfield.lifecycle.states import State
+from tests.server.lifecycle.conftest import CONFIG, TENANT, House, plugin_of, with_config, with_hooks
+
+Verb = Callable[[Lifecycle], Awaitable[Any]]
+
+
+class Crash(BaseException):
+    """The node dies."""
+
+
+class FaultError(Exception):
+    """A step fails."""
+
+
+class Faulty(Lifecycle):
+    """Raises at one step, before its work or after it; a change is then rolled back, an effect has taken place."""
+
+    fault: tuple[int, str, type[BaseException]] | None = None
+    count = 0
+
+    def _steps(self, kind: str, data: Any, secrets: Any) -> Sequence[Step]:
+        steps = super()._steps(kind, data, secrets)
+        self.count = len(steps)
+        if self.fault is None or self.fault[0] >= len(steps):
+            return steps
+        number, when, error = self.fault
+        step = steps[number]
+        do: Any = step.do
+
+        async def fail(*arguments: Any) -> Any:
+            if when == "before":
+                raise error
+            await do(*arguments)
+            raise error
+
+        return [*steps[:number], dataclasses.replace(step, do=fail), *steps[number + 1 :]]
+
+
+async def prepared(house: House, *, family: bool = False) -> None:
+    """The releases; every hook leaves a trace in the installation's storage."""
+    house.catalogue.add(with_hooks(plugin_of("base")))
+    requires = {"base": ">=1"} if family else None
+    house.catalogue.add(
+        with_config(with_hooks(plugin_of(requires=requires, permissions=["customers:read"])), check=True)
+    )
+
+    async def trace(invocation: Invocation) -> None:
+        installation = invocation.installation
+        async with house.database.write(installation.tenant_id) as session:
+            key = f"{invocation.name}"
+            if await session.get(StorageItem, (installation.id, key)) is None:
+                session.add(StorageItem(installation_id=installation.id, key=key, value=b"\xc0", size_bytes=1))
+
+    house.runner.handlers = {"on_install": trace, "config_check": trace}
+
+
+async def install(lifecycle: Lifecycle) -> None:
+    await lifecycle.install(TENANT, "points", grants=["customers:read"], config=CONFIG)
+
+
+async def configure(lifecycle: Lifecycle) -> None:
+    await lifecycle.configure(TENANT, "points", {"shop": "south", "api_key": "n3w-key"})
+
+
+VERBS: dict[str, tuple[list[Verb], Verb]] = {
+    "install": ([], install),
+    "install-with-others": ([], install),
+    "reinstall": ([install, lambda on: on.uninstall(TENANT, "points", data="keep")], install),
+    "configure": ([install], configure),
+    "config-test": ([install], lambda on: on.test_config(TENANT, "points", {"shop": "x", "api_key": "n3w-key"})),
+    "set-grants": ([install], lambda on: on.set_grants(TENANT, "points", ["customers:read"])),
+    "deactivate": ([install], lambda on: on.deactivate(TENANT, "points")),
+    "activate": ([install, lambda on: on.deactivate(TENANT, "points")], lambda on: on.activate(TENANT, "points")),
+    "uninstall-delete": ([install], lambda on: on.uninstall(TENANT, "points")),
+    "uninstall-keep": ([install], lambda on: on.uninstall(TENANT, "points", data="keep")),
+    "uninstall-export": ([install], lambda on: on.uninstall(TENANT, "points", data="export")),
+}
+STEPS = {
+    "install": 5, "install-with-others": 9, "reinstall": 5, "configure": 3, "config-test": 3, "set-grants": 1, "deactivate": 3,
+    "activate": 3, "uninstall-delete": 5, "uninstall-keep": 5, "uninstall-export": 6,
+}  # fmt: skip
+POINTS = [
+    (verb, number, when) for verb, count in STEPS.items() for number in range(count) for when in ("before", "after")
+]
+
+
+async def picture(house: House) -> list[Any]:
+    """Everything that matters about a tenant's plugins, without ids, times and revisions."""
+    slugs = {row.id: f"{row.slug}" for row in await house.rows(InstallationRow)}
+    return [
+        sorted(
+            (row.slug, row.state, row.version, tuple(row.grants), str(row.config))
+            for row in await house.rows(InstallationRow)
+        ),
+        sorted((slugs.get(row.installation_id, "stray"), row.key) for row in await house.rows(StorageItem)),
+        sorted(slugs.get(row.installation_id, "stray") for row in await house.rows(TableRow)),
+        sorted(
+            [
+                (slugs.get(row.installation_id, "stray"), await house.secret(row.installation_id))
+                for row in await house.rows(SecretValue)
+            ]
+        ),
+        len(await house.rows(ExportRow)),
+        len(list((house.data_dir / "exports").rglob("*.*"))),
+    ]
+
+
+def is_like(seen: list[Any], after: list[Any]) -> bool:
+    """The same, though something may be inactive that would be active: so a failed `on_activate` ends."""
+
+    def at_rest(picture: list[Any]) -> list[Any]:
+        rows = [(slug, "inactive" if state == "active" else state, *rest) for slug, state, *rest in picture[0]]
+        return [rows, *picture[1:]]
+
+    return at_rest(seen) == at_rest(after)
+
+
+async def run_to(house: House, verb: str) -> tuple[list[Any], Verb]:
+    """Everything up to the operation; the picture before it."""
+    before, last = VERBS[verb]
+    await prepared(house, family=verb == "install-with-others")
+    lifecycle = house.start()
+    for step in before:
+        await step(lifecycle)
+    return await picture(house), last
+
+
+Pictures = Callable[[str], Awaitable[tuple[list[Any], list[Any], int]]]
+_SEEN: dict[str, tuple[list[Any], list[Any], int]] = {}
+
+
+async def look(house: House, verb: str) -> tuple[list[Any], list[Any], int]:
+    before, last = await run_to(house, verb)
+    lifecycle = house.start(Faulty)
+    await last(lifecycle)
+    assert isinstance(lifecycle, Faulty)
+    return before, await picture(house), lifecycle.count
+
+
+@pytest.fixture
+async def pictures(house: House, tmp_path: Path, template: Path) -> AsyncIterator[Pictures]:
+    """Before and after an operation when nothing goes wrong, and of how many steps it is; looked at once, elsewhere."""
+    databases: list[Database] = []
+
+    async def see(verb: str) -> tuple[list[Any], list[Any], int]:
+        if verb not in _SEEN:
+            copyfile(template, tmp_path / "twin.sqlite3")
+            databases.append(Database(f"sqlite+aiosqlite:///{tmp_path / 'twin.sqlite3'}"))
+            _SEEN[verb] = await look(House(databases[0], tmp_path / "twin", house.vault), verb)
+        return _SEEN[verb]
+
+    yield see
+    for database in databases:
+        await database.close()
+
+
+async def settled(house: House) -> None:
+    """Nothing is half done."""
+    assert await house.rows(LockRow) == []
+    assert {row.state for row in await house.rows(OperationRow)} <= {"done", "failed"}
+    assert all(row.data == {} for row in await house.rows(OperationRow))
+    assert not any(State(row.state).is_transitional for row in await house.rows(InstallationRow))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_the_table_of_steps_is_whole(pictures: Pictures, verb: str) -> None:
+    _before, _after, count = await pictures(verb)
+    assert STEPS[verb] == count
+
+
+@pytest.mark.parametrize(("verb", "number", "when"), POINTS)
+async def test_an_error_at_any_step_leaves_it_done_or_undone(
+    house: House, pictures: Pictures, verb: str, number: int, when: str
+) -> None:
+    before, after, _ = await pictures(verb)
+    _, last = await run_to(house, verb)
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (number, when, FaultError)
+    stopped = False
+    try:
+        await last(lifecycle)
+    except Exception:
+        stopped = True
+    await settled(house)
+    seen = await picture(house)
+    if verb.startswith("uninstall") and stopped:
+        # What had said goodbye to its work is not put back to it, and stays where the data is.
+        assert seen[1:] == before[1:]
+        assert {row[1] for row in seen[0]} <= {"active", "inactive", "uninstall-failed"}
+    elif stopped:
+        assert seen in (before, after) if verb == "deactivate" else seen == before
+    else:
+        assert is_like(seen, after)
+
+
+@pytest.mark.parametrize(("verb", "number", "when"), POINTS)
+async def test_after_the_nodes_death_at_any_step_it_is_done_or_undone(
+    house: House, pictures: Pictures, verb: str, number: int, when: str
+) -> None:
+    before, after, _ = await pictures(verb)
+    _, last = await run_to(house, verb)
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (number, when, Crash)
+    with pytest.raises(Crash):
+        await last(lifecycle)
+    await house.start().recover()
+    await settled(house)
+    seen = await picture(house)
+    assert seen == before or is_like(seen, after)
+    assert await house.start().recover() == []
+
+
+@pytest.mark.parametrize("number", range(5))
+async def test_what_was_interrupted_can_be_done_again(house: House, number: int) -> None:
+    _, last = await run_to(house, "install")
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (number, "after", Crash)
+    with pytest.raises(Crash):
+        await last(lifecycle)
+    lifecycle = house.start()
+    await lifecycle.recover()
+    if await house.state() == "gone":
+        await last(lifecycle)
+    if await house.state() == "inactive":
+        await lifecycle.activate(TENANT, "points")
+    assert await house.state() == "active"
+
+
+async def test_a_node_clears_up_after_itself_without_a_new_start(house: House) -> None:
+    _, last = await run_to(house, "deactivate")
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (2, "before", Crash)
+    with pytest.raises(Crash):
+        await last(lifecycle)
+    assert await house.state() == "deactivating"
+    lifecycle.fault = None
+    await lifecycle.activate(TENANT, "points")
+    assert await house.state() == "active"
+
+
+async def test_an_interrupted_on_activate_is_told(house: House) -> None:
+    _, last = await run_to(house, "activate")
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (1, "before", Crash)
+    with pytest.raises(Crash):
+        await last(lifecycle)
+    await house.start().recover()
+    seen = await house.lifecycle.get(TENANT, "points")
+    assert seen.state is State.INACTIVE
+    assert seen.reason == ("interrupted", "the node stopped during on_activate")
+
+
+async def test_data_that_cannot_be_removed_is_told_and_tried_again(house: House) -> None:
+    _, last = await run_to(house, "uninstall-delete")
+    lifecycle = house.start(Faulty)
+    assert isinstance(lifecycle, Faulty)
+    lifecycle.fault = (4, "before", FaultError)
+    with pytest.raises(FaultError):
+        await last(lifecycle)
+    assert await house.state() == "uninstall-failed"
+    assert (await house.active.get(TENANT)).by_slug == {}
+    await last(house.start())
+    assert await house.residue() == {}
+
+
+async def test_an_installation_that_cannot_be_undone_is_marked_and_can_be_cleared(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jackfield.lifecycle.steps.base import Tools
+
+    _, last = await run_to(house, "install")
+    house.fails("on_install", "no licence")
+
+    async def refuse(*_arguments: Any) -> None:
+        raise FaultError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tools, "purge", refuse)
+        with pytest.raises(Exception, match="no licence"):
+            await last(house.lifecycle)
+    seen = await house.lifecycle.get(TENANT, "points")
+    assert seen.state is State.INSTALL_FAILED
+    assert seen.reason is not None
+    assert seen.reason[0] == "install-failed"
+    assert await house.operations() == [("install", "stuck")]
+    with pytest.raises(Exception, match="not possible") as refused:
+        await house.lifecycle.activate(TENANT, "points")
+    assert getattr(refused.value, "code", "") == "state-conflict"
+    house.runner.calls.clear()
+    await house.lifecycle.uninstall(TENANT, "points")
+    assert await house.residue() == {}
+    assert house.runner.names == []
