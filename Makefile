@@ -29,7 +29,7 @@ check: setup ## All that a change must pass: format, lint, types, imports, docs,
 	$(bin)/python -m pytest -q
 
 format: setup ## Put the code in its form.
-	$(bin)/ruff check --fix-only --quiet
+	$(bin)/ruff check --select I --fix-only --quiet
 	$(bin)/ruff format --quiet
 
 coverage: setup ## Run the tests and list the lines they miss.

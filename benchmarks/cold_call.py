@@ -1,13 +1,15 @@
 """Cold call: nothing runs for the installation, until the first result is here.
 
-Goal: p50 at most 2.5 ms, p99 at most 10 ms, and below isolated-vm's. Two figures, because the platform keeps a few
-spare isolates that are sealed and hold no plugin yet:
+Goal: p50 at most 2.5 ms, p99 at most 10 ms, and below isolated-vm's. Three figures, because what is loaded matters, and
+because the platform keeps a few spare isolates that are sealed and hold no plugin yet:
 
-- `cold_call`: as installations of ordinary limits see it, with a spare at hand.
-- `cold_call_no_spare`: fork, seal, load and call, as a burst sees it, or a plugin with a memory limit of its own.
+- `cold_call`: `plugins/echo`, which has one of everything, with a spare at hand.
+- `cold_call_small`: a plugin with one function, the same work as isolated-vm's script, with a spare at hand.
+- `cold_call_no_spare`: fork, seal, load and call, for a plugin with a memory limit of its own, which no spare fits. The
+  peers keep no spares, so this is the one that does all that they do.
 
-The peers make everything anew, so the second is the one to compare with theirs. They are asked back to back, ours after
-a pause each: kinder to them, and what a call out of the blue meets.
+The peers are asked back to back, ours after a pause each: kinder to them, and what a call out of the blue meets.
+Without the pause `cold_call_no_spare` is several times smaller; `PoolSettings.spares` says why.
 """
 
 from __future__ import annotations
@@ -17,22 +19,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.harness import Beside, Figure, Ours, Question, p50, p99
+from benchmarks.harness import Beside, Effort, Figure, Ours, Question, p50, p99
 from benchmarks.peers import OUR_PYTHON, PEERS_PYTHON, Program
 
 # Long enough for a spare to be made again.
 PAUSE_S = 0.02
 
-PEERS = (
+ISOLATED_VM = (
     Beside(Program("isolated-vm", "isolated-vm", ("node", "isolated_vm.js", "cold")), 100),
     Beside(Program("isolated-vm, blocking", "isolated-vm", ("node", "isolated_vm.js", "cold-sync")), 100),
+)
+OTHERS = (
     Beside(Program("python -I -S -c pass", "python", (OUR_PYTHON, "bare_python.py")), 100),
     Beside(Program("import dify_plugin", "dify_plugin", (PEERS_PYTHON, "dify_import.py", "time")), 2),
 )
 
 
 @asynccontextmanager
-async def with_spare() -> AsyncIterator[Ours]:
+async def with_spare(_effort: Effort) -> AsyncIterator[Ours]:
     """First calls of the echo plugin."""
     from benchmarks.host import ECHO
 
@@ -41,7 +45,16 @@ async def with_spare() -> AsyncIterator[Ours]:
 
 
 @asynccontextmanager
-async def without_spare() -> AsyncIterator[Ours]:
+async def small(_effort: Effort) -> AsyncIterator[Ours]:
+    """First calls of a plugin as small as the peers'."""
+    from benchmarks.host import SMALL
+
+    async with _first_calls(SMALL) as ours:
+        yield ours
+
+
+@asynccontextmanager
+async def without_spare(_effort: Effort) -> AsyncIterator[Ours]:
     """First calls of a plugin that no spare fits."""
     from benchmarks.host import PROBE
 
@@ -73,13 +86,23 @@ QUESTIONS = (
         figures=(Figure("cold_call_p50", "ms", p50), Figure("cold_call_p99", "ms", p99)),
         count=100,
         ours=with_spare,
-        peers=PEERS,
+        rounds=3,
+        peers=(*ISOLATED_VM, *OTHERS),
+    ),
+    Question(
+        name="cold_call_small",
+        figures=(Figure("cold_call_small_p50", "ms", p50), Figure("cold_call_small_p99", "ms", p99)),
+        count=100,
+        ours=small,
+        rounds=3,
+        peers=ISOLATED_VM,
     ),
     Question(
         name="cold_call_no_spare",
         figures=(Figure("cold_call_no_spare_p50", "ms", p50), Figure("cold_call_no_spare_p99", "ms", p99)),
         count=100,
         ours=without_spare,
-        peers=PEERS[:3],
+        rounds=3,
+        peers=ISOLATED_VM,
     ),
 )

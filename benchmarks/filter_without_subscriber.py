@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
 
-from benchmarks.harness import Beside, Figure, Ours, Question, p50
+from benchmarks.harness import Beside, Effort, Figure, Ours, Question, p50
 from benchmarks.peers import PEERS_PYTHON, Program
 
 # As at the peer: one call is near the clock's own cost, so a sample is the mean of a block.
@@ -18,7 +18,7 @@ BOOKING = {"id": "b-1", "service": "cut", "minutes": 30}
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Ours]:
+async def ours(_effort: Effort) -> AsyncIterator[Ours]:
     """`tenant.filter` at a hook point without subscribers, by a tenant with a plugin installed."""
     from benchmarks.host import ECHO, UNHEARD, started
 

@@ -82,23 +82,6 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What one file asks.
-
-    Args:
-        count: Our own samples in a round.
-        ours: Opens Jackfield's side: a platform with what the question needs installed.
-    """
-
-    name: str
-    figures: tuple[Figure, ...]
-    count: int
-    ours: Callable[[], AbstractAsyncContextManager[Ours]]
-    peers: tuple[Beside, ...]
-    rounds: int = 5
-
-
-@dataclass(frozen=True)
 class Effort:
     """How thoroughly: a quick run proves that everything works, not what it costs."""
 
@@ -111,6 +94,23 @@ class Effort:
     def count(self, wanted: int) -> int:
         """Samples to take in a round."""
         return max(1, wanted // 10) if self.quick else wanted
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one file asks.
+
+    Args:
+        count: Our own samples in a round.
+        ours: Opens Jackfield's side: a platform with what the question needs installed.
+    """
+
+    name: str
+    figures: tuple[Figure, ...]
+    count: int
+    ours: Callable[[Effort], AbstractAsyncContextManager[Ours]]
+    peers: tuple[Beside, ...]
+    rounds: int = 5
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ async def measure(question: Question, *, effort: Effort, without: frozenset[str]
         sides: list[tuple[str, Sampler, int]] = []
         for_peers: tuple[str, ...] = ()
         if with_ours:
-            ours = await stack.enter_async_context(question.ours())
+            ours = await stack.enter_async_context(question.ours(effort))
             sides.append((_OURS, ours.sample, question.count))
             for_peers = ours.for_peers
         for beside in question.peers:

@@ -25,11 +25,12 @@ from jackfield_cli.keys import SigningKey
 from jackfield_cli.pack import pack_project
 from jackfield_sdk import hooks
 
-__all__ = ["ECHO", "PROBE", "UNHEARD", "Host", "started"]
+__all__ = ["ECHO", "PROBE", "SMALL", "UNHEARD", "Host", "Installed", "started"]
 
 HOUSE = Path(__file__).resolve().parent.parent
 ECHO = HOUSE / "plugins" / "echo"
 PROBE = HOUSE / "benchmarks" / "probe"
+SMALL = HOUSE / "benchmarks" / "small"
 
 UNHEARD = "sale.beforeRefund"
 """A hook point that no plugin here listens to."""

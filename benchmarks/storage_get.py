@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from benchmarks.harness import Beside, Figure, Ours, Question, p50
+from benchmarks.harness import Beside, Effort, Figure, Ours, Question, p50
 from benchmarks.peers import OUR_PYTHON, Program
 
 KEYS = 100
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Ours]:
+async def ours(_effort: Effort) -> AsyncIterator[Ours]:
     """The plugin itself times each get."""
     from benchmarks.host import PROBE, started
 

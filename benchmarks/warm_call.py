@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from benchmarks.harness import Beside, Figure, Ours, Question, p50, p99
+from benchmarks.harness import Beside, Effort, Figure, Ours, Question, p50, p99
 from benchmarks.peers import OUR_PYTHON, Program
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Ours]:
+async def ours(_effort: Effort) -> AsyncIterator[Ours]:
     """Calls one after the other, of one installation."""
     from benchmarks.host import ECHO, started
 

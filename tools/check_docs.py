@@ -41,25 +41,27 @@ def _anchors(page: Path) -> set[str]:
 
 
 def problems(root: Path = ROOT) -> list[str]:
-    """One line for each link that leads nowhere and each page below docs/ that no other page leads to."""
+    """One line for each link that leads nowhere and each page below docs/ that cannot be reached from the index."""
     found: list[str] = []
-    reached: set[Path] = set()
+    leads_to: dict[Path, set[Path]] = {}
     for page in pages(root):
         name = page.relative_to(root)
+        leads_to[page] = set()
         for target, fragment in _links(page):
+            leads_to[page].add(target)
             if not target.exists():
                 found.append(f"{name}: link to {os.path.relpath(target, root)} leads nowhere")
             elif fragment and target.suffix == ".md" and fragment not in _anchors(target):
                 found.append(f"{name}: {target.name} has no heading #{fragment}")
-            if target != page:
-                reached.add(target)
     docs = root / "docs"
-    found += [
-        f"{page.relative_to(root)}: no page leads here"
-        for page in pages(root)
-        if page.is_relative_to(docs) and page != docs / "README.md" and page not in reached
-    ]
-    return found
+    reached = {docs / "README.md"}
+    ahead = list(reached)
+    while ahead:
+        further = leads_to.get(ahead.pop(), set()) - reached
+        reached |= further
+        ahead += further
+    lost = [page for page in leads_to if page.is_relative_to(docs) and page not in reached]
+    return found + [f"{page.relative_to(root)}: docs/README.md does not lead here" for page in lost]
 
 
 def main() -> int:

@@ -9,5 +9,6 @@ cd "$(dirname "$0")/.."
 "${UV:-.venv/bin/uv}" pip compile packages/*/pyproject.toml examples/*/pyproject.toml requirements/dev.in \
     --all-extras --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-    --no-emit-package jackfield --no-emit-package jackfield-sdk --no-emit-package jackfield-sandbox \
+    --no-emit-package jackfield --no-emit-package jackfield-cli \
+    --no-emit-package jackfield-sdk --no-emit-package jackfield-sandbox \
     --quiet --output-file requirements/dev.txt "$@"

@@ -27,9 +27,13 @@ def test_a_link_that_leads_nowhere_is_told(site: Path, link: str) -> None:
     assert len(check_docs.problems(site)) == 1
 
 
-def test_a_page_that_nothing_leads_to_is_told(site: Path) -> None:
-    (site / "docs" / "lonely.md").write_text("# Lonely\n")
-    assert check_docs.problems(site) == ["docs/lonely.md: no page leads here"]
+def test_pages_that_the_index_does_not_lead_to_are_told(site: Path) -> None:
+    (site / "docs" / "one.md").write_text("# One\n\n[two](two.md)\n")
+    (site / "docs" / "two.md").write_text("# Two\n\n[one](one.md)\n")
+    assert check_docs.problems(site) == [
+        "docs/one.md: docs/README.md does not lead here",
+        "docs/two.md: docs/README.md does not lead here",
+    ]
 
 
 def test_links_in_code_are_not_links(site: Path) -> None:

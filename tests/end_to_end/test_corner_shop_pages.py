@@ -123,7 +123,7 @@ def opening_hours(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "pyproject.toml").write_text('[project]\nname = "opening-hours"\nversion = "1.0.0"\n')
     package = folder.parent / "opening-hours.jfp"
     subprocess.run(
-        [sys.executable, "-m", "jackfield_cli", "pack", str(folder), "--out", str(package)],
+        [sys.executable, X],
         check=True,
         env={**os.environ, "JACKFIELD_HOME": str(demo.data / "publisher")},
     )
@@ -230,7 +230,7 @@ def test_the_clinic_installs_echo_with_consent_and_the_shop_does_not_have_it(dem
     expect(page.get_by_text("Nothing installed")).to_be_visible()
     page.locator("[data-offer='echo']").get_by_role("link", name="Install").click()
     expect(page.get_by_role("heading", name="Install Echo?")).to_be_visible()
-    asks = page.get_by_role("region", name="It asks Harbour Clinic for")
+    asks = page.get_by_role("region", name="It asks to do this at Harbour Clinic")
     expect(asks.get_by_text("low risk").first).to_be_visible()
     page.get_by_role("button", name="Agree and install").click()
 

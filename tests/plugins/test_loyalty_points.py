@@ -24,7 +24,9 @@ def platform() -> FakePlatform:
     return start()
 
 
-def sell(platform: FakePlatform, total: float, *, sale_id: str = "s1", customer_id: str | None = "c1", attempts: int = 1) -> None:  # fmt: skip
+def sell(
+    platform: FakePlatform, total: float, *, sale_id: str = "s1", customer_id: str = "c1", attempts: int = 1
+) -> None:
     sale = jf.hooks.Sale(id=sale_id, total=total, customer_id=customer_id)
     platform.emit("sale.created", sale, attempts=attempts)
 
@@ -38,8 +40,8 @@ def balance(platform: FakePlatform, customer_id: str = "c1") -> int:
 
 @pytest.mark.parametrize(
     ("total", "rate", "points"),
-    [(10.0, 1.0, 10), (10.99, 1.0, 10), (4.35, 100.0, 435), (0.29, 100.0, 29), (0.5, 1.0, 0), (10, 0.0, 0), (3, 2.5, 7)],
-)  # fmt: skip
+    [(10.0, 1, 10), (10.99, 1, 10), (4.35, 100, 435), (0.29, 100, 29), (0.5, 1, 0), (10, 0, 0), (3, 2.5, 7)],
+)
 def test_a_sale_earns_whole_points_rounded_down(total: float, rate: float, points: int) -> None:
     platform = start(points_per_dollar=rate)
     sell(platform, total)

@@ -1,12 +1,15 @@
-"""The loop inside the isolate, driven over a real socket: it answers whatever a plugin does, and tells what went wrong."""
+"""The loop inside the isolate, over a real socket: it answers whatever a plugin does, and tells what went wrong."""
 
 from __future__ import annotations
 
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -71,12 +74,21 @@ ACTS: dict[str, Callable[[], Any]] = {
     "surrogates": raiser(jf.UserError("\ud800")),
     "number-code": raiser(jf.UserError("x", code=5)),  # pyright: ignore[reportArgumentType]  # a mistake that authors make
     "own-validation": invalid,
+    "defect-surrogates": raiser(ValueError("\ud800")),
+    "odd-name": raiser(type("X" * 5000, (Exception,), {})()),
+    "odd-seconds": raiser(jf.RetryLaterError("x", after_s=10**400)),
+    "large": lambda: "x" * wire.FRAME_LIMIT,
 }
 
 
 @plugin.function()
 def act(ctx: jf.Context, name: str) -> Any:
     return ACTS[name]()
+
+
+@plugin.function()
+def typed(ctx: jf.Context, point: Point) -> str:
+    return type(point).__name__
 
 
 @plugin.function()
@@ -91,7 +103,7 @@ def stored(ctx: jf.Context, key: str) -> Any:
 
 @plugin.function()
 def store(ctx: jf.Context, what: str) -> None:
-    ctx.storage.set("key", {"object": 1j, "huge": 2**80, "plain": 1}[what])
+    ctx.storage.set("key", {"object": 1j, "huge": 2**80, "large": "x" * wire.FRAME_LIMIT, "plain": 1}[what])
 
 
 @plugin.function()
@@ -113,6 +125,18 @@ def told(ctx: jf.Context) -> list[Any]:
 @plugin.function()
 def log(ctx: jf.Context) -> None:
     ctx.log.info("\ud800", huge=2**80, thing=[1], fine=1.5)  # pyright: ignore[reportArgumentType]  # authors log anything
+
+
+@plugin.function()
+def speak(ctx: jf.Context) -> None:
+    print("one\ntwo ", end="")
+    print("three")
+    print("trouble", file=sys.stderr)
+    log = logging.getLogger("own")
+    log.debug("not heard")
+    log.warning("careful %d", 5)
+    log.critical("fatal")
+    print("half", end="", flush=True)
 
 
 @plugin.filter("demo.change")
@@ -137,7 +161,7 @@ def route(ctx: jf.Context, request: jf.Request) -> Any:
 class Node:
     """The node's end: answers capability calls by a function, keeps the log."""
 
-    def __init__(self, broker: Callable[[wire.HostCall], Any] | None = None) -> None:
+    def __init__(self, broker: Callable[[wire.HostCall], Any] | None = None, **options: Any) -> None:
         self.logs: list[wire.Log] = []
         self._broker = broker or (lambda call: None)
         self._socket, theirs = socket.socketpair()
@@ -145,7 +169,7 @@ class Node:
         self._theirs = theirs
         self._reader = wire.FrameReader()
         self._frames: list[bytes] = []
-        self.guest = Guest(Channel(theirs.fileno()), plugin=plugin)
+        self.guest = Guest(Channel(theirs.fileno()), **({"plugin": plugin} | options))
         self._thread = threading.Thread(target=self.guest.serve)
         self._thread.start()
 
@@ -174,9 +198,11 @@ class Node:
             return wire.HostReply(call.id, failure=value)
         return wire.HostReply(call.id, msgspec.Raw(wire.encode(value)))
 
-    def load(self, config: dict[str, Any] | None = None, secrets: list[str] | None = None) -> wire.Ready:
+    def load(
+        self, config: dict[str, Any] | None = None, secrets: list[str] | None = None, entry: str = "plugin"
+    ) -> wire.Ready:
         values = msgspec.Raw(wire.encode({"needed": 1} if config is None else config))
-        answer = self.ask(wire.Load(wire.PROTOCOL_VERSION, "tried", "plugin", values, secrets or []))
+        answer = self.ask(wire.Load(wire.PROTOCOL_VERSION, "tried", entry, values, secrets or []))
         assert isinstance(answer, wire.Ready)
         return answer
 
@@ -201,8 +227,8 @@ class Node:
 def connect() -> Iterator[Callable[..., Node]]:
     with ExitStack() as stack:
 
-        def make(broker: Callable[[wire.HostCall], Any] | None = None) -> Node:
-            node = Node(broker)
+        def make(broker: Callable[[wire.HostCall], Any] | None = None, **options: Any) -> Node:
+            node = Node(broker, **options)
             stack.callback(node.close)
             return node
 
@@ -239,6 +265,10 @@ def test_an_async_handler_is_a_handler(node: Node) -> None:
         ("surrogates", "user", "user-error"),
         ("number-code", "user", "5"),
         ("own-validation", "error", "plugin-error"),
+        ("defect-surrogates", "error", "plugin-error"),
+        ("odd-name", "error", "plugin-error"),
+        ("odd-seconds", "retry", "retry-later"),
+        ("large", "error", "result-too-large"),
         ("object", "error", "result-not-data"),
         ("huge", "error", "result-not-data"),
         ("surrogate", "error", "result-not-data"),
@@ -305,14 +335,15 @@ def test_a_filter_over_any_data_returns_what_it_wants(node: Node) -> None:
 @pytest.mark.parametrize(
     ("kind", "answer"),
     [
-        ("data", {"body": {"status": 500, "body": 1}, "status": 200, "content_type": "application/json", "headers": {}}),
-        ("response", {"body": {"a": {"x": 1, "label": "none"}}, "status": 201, "content_type": "application/json", "headers": {"x-a": "b"}}),
-        ("bytes", {"body": b"\xff", "status": 200, "content_type": "image/png", "headers": {}}),
+        ("data", {"body": {"status": 500, "body": 1}}),
+        ("response", {"body": {"a": {"x": 1, "label": "none"}}, "status": 201, "headers": {"x-a": "b"}}),
+        ("bytes", {"body": b"\xff", "content_type": "image/png"}),
     ],
-)  # fmt: skip
+)
 def test_a_route_always_answers_in_one_form(node: Node, kind: str, answer: dict[str, Any]) -> None:
     request = {"method": "GET", "path": f"/{kind}", "params": {"kind": kind}, "body": b""}
-    assert node.value("route", request, "route") == answer
+    usual = {"status": 200, "content_type": "application/json", "headers": {}}
+    assert node.value("route", request, "route") == {**usual, **answer}
 
 
 # -- capabilities ----------------------------------------------------------------------------------------------------
@@ -347,7 +378,9 @@ def test_a_refusal_is_an_error_in_the_plugin(connect: Callable[..., Node], code:
     assert (failure.code, failure.kind, failure.hint) == (code, kind, "Ask.")
 
 
-@pytest.mark.parametrize(("what", "code"), [("object", "plugin-error"), ("huge", "arguments-not-data")])
+@pytest.mark.parametrize(
+    ("what", "code"), [("object", "plugin-error"), ("huge", "arguments-not-data"), ("large", "arguments-too-large")]
+)
 def test_what_is_no_data_never_leaves_the_isolate(node: Node, what: str, code: str) -> None:
     assert node.failure("store", {"what": what}).code == code
     assert node.value("store", {"what": "plain"}) is None
@@ -358,6 +391,24 @@ def test_a_log_line_carries_whatever_fits(node: Node) -> None:
     (line,) = node.logs
     assert (line.level, line.message) == ("info", "?")
     assert line.fields == {"huge": str(2**80), "thing": "[1]", "fine": 1.5}
+
+
+def test_print_and_logging_go_to_the_log_line_by_line(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    node.guest.redirect_output()
+    node.call("speak", {})
+    assert [(line.level, line.message, line.fields) for line in node.logs] == [
+        ("info", "one", {}),
+        ("info", "two three", {}),
+        ("warning", "trouble", {}),
+        ("warning", "careful 5", {"logger": "own"}),
+        ("error", "fatal", {"logger": "own"}),
+        ("info", "half", {}),
+    ]
 
 
 # -- context and configuration ---------------------------------------------------------------------------------------
@@ -405,6 +456,47 @@ def test_nothing_runs_before_a_plugin_is_loaded(connect: Callable[..., Node]) ->
     assert node.failure("act", {"name": "number"}).code == "protocol-violation"
     answer = node.ask(wire.Describe(1))
     assert answer.failure is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "told"),
+    [
+        ("import jackfield_sdk as jf\nplugin = jf.Plugin('own', version='1.0.0')", None, ""),
+        ("plugin = 5", "manifest-invalid", "does not define `plugin`"),
+        ("1 / 0", "plugin-error", "ZeroDivisionError"),
+        ("import sys; sys.exit(0)", "plugin-error", "SystemExit"),
+        ("def broken(", "plugin-error", "SyntaxError"),
+        ("import no_such_module", "plugin-error", "no_such_module"),
+    ],
+)
+def test_what_goes_wrong_in_loading_is_the_authors_to_read(
+    connect: Callable[..., Node],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    code: str | None,
+    told: str,
+) -> None:
+    (tmp_path / "own_module.py").write_text(source)
+    prepared: list[str] = []
+
+    def prepare(message: wire.Load) -> None:
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "own_module", raising=False)
+        prepared.append(message.entry)
+
+    failure = connect(plugin=None, prepare=prepare).load(entry="own_module").failure
+    assert prepared == ["own_module"]
+    assert (failure and failure.code) == code
+    assert failure is None or told in failure.message
+
+
+def test_a_guest_that_trusts_the_node_looks_at_no_types_that_json_has(connect: Callable[..., Node]) -> None:
+    node = connect(is_strict=False)
+    node.load()
+    assert node.value("act", {"name": "number"}) == 7
+    assert node.failure("act", {"nobody": 1}).code == "payload-mismatch"
+    assert node.value("typed", {"point": {"x": 1}}) == "Point"
 
 
 def test_it_describes_what_it_has_loaded(node: Node) -> None:

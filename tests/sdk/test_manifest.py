@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -67,7 +68,11 @@ def test_an_unknown_key_like_no_other_is_to_be_removed() -> None:
         ({"slug": "stamps\n"}, "slug", "Lower-case words joined by hyphens, as `loyalty-points`."),
         ({"version": "1.0"}, "version", "A semantic version, as `1.2.3`."),
         ({"version": "1.0.0+build"}, "version", "A semantic version, as `1.2.3`."),
-        ({"filters": [{"hook": "booking", "handler": "h"}]}, "filters[0].hook", "Joined by dots, as `booking.beforeCreate`."),
+        (
+            {"filters": [{"hook": "booking", "handler": "h"}]},
+            "filters[0].hook",
+            "Joined by dots, as `booking.beforeCreate`.",
+        ),
         ({"emits": {"full": {}}}, "emits", "Joined by dots, as `loyalty-points.redeemed`."),
         (
             {"routes": [{"method": "get", "path": "/", "handler": "h"}]},
@@ -79,9 +84,13 @@ def test_an_unknown_key_like_no_other_is_to_be_removed() -> None:
             "functions[0].role",
             "Did you mean `owner`?",
         ),
-        ({"routes": [{"method": "GET", "path": "points", "handler": "h"}]}, "routes[0].path", "As `/points/{customer_id}`."),
+        (
+            {"routes": [{"method": "GET", "path": "points", "handler": "h"}]},
+            "routes[0].path",
+            "As `/points/{customer_id}`.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_form_is_named_with_a_right_one(parts: dict[str, Any], path: str, hint: str) -> None:
     error = refusal(**parts)
     assert (error.path, error.hint) == (path, hint)
@@ -163,12 +172,9 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(sorted(Manifest.__struct_fields__)), JSON, max_size=6))
 def test_any_data_is_read_or_refused(parts: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(ManifestError):
         manifest = parse_manifest({**LEAST, **parts})
-    except ManifestError as error:
-        assert error.code == "manifest-invalid"
-    else:
-        assert manifest.name
+        assert parse_manifest(manifest.encode()) == manifest
 
 
 def test_its_schema_tells_editors_every_key() -> None:

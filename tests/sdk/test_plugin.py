@@ -189,10 +189,13 @@ def bad_hook(plugin: jf.Plugin) -> None:
     ],
 )
 def test_a_mistake_is_told_before_the_plugin_leaves_its_author(mistake: Any, told: str) -> None:
-    plugin = small()
-    with pytest.raises(ManifestError) as caught:
+    def declare() -> None:
+        plugin = small()
         mistake(plugin)
         plugin.manifest()
+
+    with pytest.raises(ManifestError) as caught:
+        declare()
     assert told in str(caught.value)
 
 

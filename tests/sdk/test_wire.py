@@ -89,7 +89,7 @@ def test_no_bytes_raise_anything_but_a_violation(data: bytes) -> None:
 
 TAGS = st.sampled_from(["ready", "result", "host", "log", "load", "call", "reply", "describe"])
 DATA = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=10) | st.binary(max_size=10),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9) | st.binary(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip

@@ -54,9 +54,10 @@ def test_plugins_ask_for_the_same() -> None:
 @pytest.mark.parametrize(
     "condition",
     [
-        None, "true", "false", "1", "sale.total > 0.0", "sale.total > 0", "sale.customer_id != null", "sale.missing > 1",
-        "!(sale.missing > 1)", "has(sale.missing)", "payload.total == 5", "sale.name.startsWith('A')", "sale.total + 1",
-        "sale.total > 'a'", "nothing", "sale.total > 1 || sale.missing",
+        None, "true", "false", "1", "sale.total > 0.0", "sale.total > 0", "sale.customer_id != null",
+        "sale.missing > 1", "!(sale.missing > 1)", "has(sale.missing)", "payload.total == 5",
+        "sale.name.startsWith('A')",
+        "sale.total + 1", "sale.total > 'a'", "nothing", "sale.total > 1 || sale.missing",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_conditions_hold_for_the_same(condition: str | None, payload: dict[str, 
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=3), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
@@ -119,6 +120,6 @@ def test_every_error_code_of_the_fake_is_one_of_the_platforms() -> None:
         if hasattr(getattr(module, name), "code")
     }
     here = sources.codes(broker, memory, plain, platform, routing, rows)
-    # The fake's own: what the guest, the function call and the configuration say elsewhere, and faults that a test asks for.
+    # What the function call and the configuration say elsewhere, and what only a test can meet.
     elsewhere = {"result-invalid", "config-invalid", "unavailable", "state-wrong"}
     assert here - elsewhere <= real

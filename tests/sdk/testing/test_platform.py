@@ -252,7 +252,7 @@ def test_a_result_must_be_what_was_declared(platform: FakePlatform) -> None:
 def test_a_slip_of_the_pen_is_told_with_the_closest_name(platform: FakePlatform) -> None:
     with pytest.raises(LookupError, match="did you mean `customer`"):
         platform.call("custmer")
-    with pytest.raises(LookupError, match="sale.created"):
+    with pytest.raises(LookupError, match=r"sale\.created"):
         platform.emit("sale.create", {})
 
 
@@ -293,7 +293,8 @@ def test_a_defect_brings_its_trace(platform: FakePlatform) -> None:
 
 def test_what_the_manifest_asks_for_is_granted() -> None:
     assert FakePlatform(plugin).grants == {
-        "customers:read", "customers:write", "products:read", "storage", "log", "tables", "events:tried.*", "secrets:key",
+        "customers:read", "customers:write", "products:read", "storage", "log", "tables", "events:tried.*",
+        "secrets:key",
     }  # fmt: skip
 
 

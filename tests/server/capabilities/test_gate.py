@@ -7,11 +7,10 @@ import math
 import struct
 from typing import Any
 
-import jackfield_sdk.capabilities as author_side
 import msgspec
 import pytest
-from jackfield_sdk.capabilities import Data, Events, Storage, Tables
 
+import jackfield_sdk.capabilities as author_side
 from jackfield.capabilities import Gate
 from jackfield.capabilities.errors import (
     ArgumentsInvalidError,
@@ -22,7 +21,8 @@ from jackfield.capabilities.errors import (
 from jackfield.db import Database
 from jackfield.db.point_reads import DatabaseUnavailableError
 from jackfield.errors import JackfieldError
-from tests.server.capabilities.conftest import Installed
+from jackfield_sdk.capabilities import Data, Events, Storage, Tables
+from tests.server.capabilities.installations import Installed
 
 encode = msgspec.msgpack.encode
 
@@ -38,6 +38,15 @@ class RecordingHost:
         return {"found": False, "value": None}
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None: ...
+
+
+async def refused(plugin: Installed, capability: str, operation: str, arguments: dict[str, Any]) -> str | None:
+    """The code with which a call is refused, or None."""
+    try:
+        await plugin.call(capability, operation, **arguments)
+    except JackfieldError as error:
+        return error.code
+    return None
 
 
 async def test_everything_the_sdk_offers_is_known_to_the_gate_under_the_same_arguments(plugin: Installed) -> None:
@@ -59,10 +68,8 @@ async def test_everything_the_sdk_offers_is_known_to_the_gate_under_the_same_arg
     assert {"Storage", "Tables", "Data", "Events", "Log"} <= set(author_side.__all__)
 
     for capability, operation, arguments in host.calls:
-        try:
-            await plugin.call(capability, operation, **arguments)
-        except JackfieldError as error:
-            assert error.code in ("row-not-found", "entity-not-found"), (capability, operation, str(error))
+        refusal = await refused(plugin, capability, operation, arguments)
+        assert refusal in (None, "row-not-found", "entity-not-found"), (capability, operation)
 
 
 async def test_the_gate_names_what_it_can_do(gate: Gate) -> None:
@@ -113,14 +120,12 @@ async def test_each_operation_takes_its_own_permission_and_no_other_does(
         "storage", "tables", "log", "customers:read", "customers:write", "visits:read", "visits:write",
         "events:loyalty.other", "events:loyaltyx.*", "secrets:other", "http:*", "*", "*:read", "customers",
     } - {needed}  # fmt: skip
-    with pytest.raises(PermissionDeniedError) as refused:
+    with pytest.raises(PermissionDeniedError) as denied:
         await plugin.holding(others).call(capability, operation, **arguments)
-    assert refused.value.code == "permission-denied"
-    assert refused.value.data == {"permission": needed}
-    try:
-        await plugin.holding({needed}).call(capability, operation, **arguments)
-    except JackfieldError as error:
-        assert error.code in ("row-not-found", "entity-not-found", "secret-not-set")
+    assert denied.value.code == "permission-denied"
+    assert denied.value.data == {"permission": needed}
+    refusal = await refused(plugin.holding({needed}), capability, operation, arguments)
+    assert refusal in (None, "row-not-found", "entity-not-found", "secret-not-set")
 
 
 async def test_a_withdrawn_grant_holds_from_the_next_call_on(plugin: Installed) -> None:
@@ -184,9 +189,7 @@ async def test_hostile_arguments_are_refused(plugin: Installed, name: str) -> No
         ("get", {"key": None}),
     ],
 )
-async def test_numbers_out_of_range_are_refused(
-    plugin: Installed, operation: str, arguments: dict[str, Any]
-) -> None:
+async def test_numbers_out_of_range_are_refused(plugin: Installed, operation: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(ArgumentsInvalidError):
         await plugin.call("storage", operation, **arguments)
 

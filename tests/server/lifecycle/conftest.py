@@ -1,5 +1,6 @@
-"""A platform around the life cycle: real database, capabilities and records; releases of plugins written here, and a runner
-that answers for the isolates."""
+"""A platform around the life cycle: real database, capabilities and records, releases of plugins written here, and a
+runner that answers for the isolates.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ from jackfield_sdk import wire
 from jackfield_sdk.guest import failure_of
 
 TENANT = "acme"
+KEY = "k1:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
 OWNER = Actor("mem_1", "owner", "member:mem_1")
 
 _CUSTOMERS = Table(
@@ -128,11 +130,11 @@ class House:
         attach_vault(self.database, self.vault)
         self.lifecycle = self.start()
 
-    def start(self, kind: type[Lifecycle] = Lifecycle) -> Lifecycle:
+    def start(self) -> Lifecycle:
         """A node starts: nothing of an earlier one is in memory."""
         snapshots = Snapshots(self.database, self.catalogue)
         self.active = ActiveInstallations(snapshots)
-        self.lifecycle = kind(
+        self.lifecycle = Lifecycle(
             database=self.database, catalogue=self.catalogue, runner=self.runner, surface=SURFACE, snapshots=snapshots,
             active=self.active, clock=SystemClock(), data_dir=self.data_dir, flush_records=nothing,
         )  # fmt: skip
@@ -234,7 +236,7 @@ CONFIG = {"shop": "north", "api_key": "s3cret-key"}
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with all tables. Copying it takes a fraction of making it, and there are hundreds of tests here."""
+    """A database file with all tables. Copying one is quicker than making it, and there are hundreds of tests here."""
     load_models()
     path = tmp_path_factory.mktemp("template") / "jackfield.sqlite3"
     engine = create_engine(f"sqlite:///{path}")
@@ -253,6 +255,6 @@ async def database(tmp_path: Path, template: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
-    house = House(database, tmp_path / "data", Vault(parse_keys("k1:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU=")))
+    house = House(database, tmp_path / "data", Vault(parse_keys(KEY)))
     yield house
     await house.lifecycle.close()

@@ -14,8 +14,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from jackfield.clock import SystemClock
 from jackfield.db import Base, Database
 from jackfield.lifecycle.errors import OperationInProgressError
-from jackfield.lifecycle.journal import LEASE, Change, Effect, Journal, Order, Run, Step
+from jackfield.lifecycle.journal import LEASE, Journal
 from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
+from jackfield.lifecycle.operations import Change, Effect, Order, Run, Step
 from tests.server.conftest import ManualClock
 
 

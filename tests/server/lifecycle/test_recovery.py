@@ -1,4 +1,4 @@
-"""Every operation is stopped at every step, by an error and by the death of the node. Then it has happened or has not."""
+"""Every operation is stopped at every step, by an error and by the death of the node: it has happened or it has not."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from jackfield.capabilities.models import SecretValue, StorageItem, TableRow
+from jackfield.capabilities.models import SecretValue, StorageItem, TableRow, UsageRow
 from jackfield.db import Database
 from jackfield.invocation import Invocation
 from jackfield.lifecycle import Lifecycle
-from jackfield.lifecycle.journal import Step
 from jackfield.lifecycle.models import ExportRow, InstallationRow, LockRow, OperationRow
+from jackfield.lifecycle.operations import Step
 from jackfield.lifecycle.states import State
+from jackfield.lifecycle.steps import Tools, steps_of
 from tests.server.lifecycle.conftest import CONFIG, TENANT, House, plugin_of, with_config, with_hooks
 
 Verb = Callable[[Lifecycle], Awaitable[Any]]
@@ -30,28 +31,36 @@ class FaultError(Exception):
     """A step fails."""
 
 
-class Faulty(Lifecycle):
-    """Raises at one step, before its work or after it; a change is then rolled back, an effect has taken place."""
+class Faults:
+    """Makes one step raise, before its work or after it; a change is then rolled back, an effect has taken place."""
 
-    fault: tuple[int, str, type[BaseException]] | None = None
-    count = 0
+    def __init__(self, number: int = -1, when: str = "", error: type[BaseException] = Exception) -> None:
+        self.number = number
+        self.when = when
+        self.error = error
+        self.count = 0
 
-    def _steps(self, kind: str, data: Any, secrets: Any) -> Sequence[Step]:
-        steps = super()._steps(kind, data, secrets)
+    def __call__(self, kind: str, tools: Tools, data: Any, secrets: Any) -> Sequence[Step]:
+        steps = steps_of(kind, tools, data, secrets)
         self.count = len(steps)
-        if self.fault is None or self.fault[0] >= len(steps):
-            return steps
-        number, when, error = self.fault
-        step = steps[number]
+        return [self._faulty(step) if number == self.number else step for number, step in enumerate(steps)]
+
+    def _faulty(self, step: Step) -> Step:
         do: Any = step.do
 
         async def fail(*arguments: Any) -> Any:
-            if when == "before":
-                raise error
-            await do(*arguments)
-            raise error
+            if self.when == "after":
+                await do(*arguments)
+            raise self.error
 
-        return [*steps[:number], dataclasses.replace(step, do=fail), *steps[number + 1 :]]
+        return dataclasses.replace(step, do=fail)
+
+
+def faulty(house: House, number: int = -1, when: str = "", error: type[BaseException] = Exception) -> Lifecycle:
+    """A new node with a fault in it."""
+    lifecycle = house.start()
+    lifecycle.execution.steps_of = Faults(number, when, error)
+    return lifecycle
 
 
 async def prepared(house: House, *, family: bool = False) -> None:
@@ -94,8 +103,8 @@ VERBS: dict[str, tuple[list[Verb], Verb]] = {
     "uninstall-export": ([install], lambda on: on.uninstall(TENANT, "points", data="export")),
 }
 STEPS = {
-    "install": 5, "install-with-others": 9, "reinstall": 5, "configure": 3, "config-test": 3, "set-grants": 1, "deactivate": 3,
-    "activate": 3, "uninstall-delete": 5, "uninstall-keep": 5, "uninstall-export": 6,
+    "install": 5, "install-with-others": 9, "reinstall": 5, "configure": 3, "config-test": 3, "set-grants": 1,
+    "deactivate": 3, "activate": 3, "uninstall-delete": 5, "uninstall-keep": 5, "uninstall-export": 6,
 }  # fmt: skip
 POINTS = [
     (verb, number, when) for verb, count in STEPS.items() for number in range(count) for when in ("before", "after")
@@ -149,10 +158,10 @@ _SEEN: dict[str, tuple[list[Any], list[Any], int]] = {}
 
 async def look(house: House, verb: str) -> tuple[list[Any], list[Any], int]:
     before, last = await run_to(house, verb)
-    lifecycle = house.start(Faulty)
+    lifecycle = house.start()
+    lifecycle.execution.steps_of = faults = Faults()
     await last(lifecycle)
-    assert isinstance(lifecycle, Faulty)
-    return before, await picture(house), lifecycle.count
+    return before, await picture(house), faults.count
 
 
 @pytest.fixture
@@ -192,9 +201,7 @@ async def test_an_error_at_any_step_leaves_it_done_or_undone(
 ) -> None:
     before, after, _ = await pictures(verb)
     _, last = await run_to(house, verb)
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (number, when, FaultError)
+    lifecycle = faulty(house, number, when, FaultError)
     stopped = False
     try:
         await last(lifecycle)
@@ -218,9 +225,7 @@ async def test_after_the_nodes_death_at_any_step_it_is_done_or_undone(
 ) -> None:
     before, after, _ = await pictures(verb)
     _, last = await run_to(house, verb)
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (number, when, Crash)
+    lifecycle = faulty(house, number, when, Crash)
     with pytest.raises(Crash):
         await last(lifecycle)
     await house.start().recover()
@@ -233,9 +238,7 @@ async def test_after_the_nodes_death_at_any_step_it_is_done_or_undone(
 @pytest.mark.parametrize("number", range(5))
 async def test_what_was_interrupted_can_be_done_again(house: House, number: int) -> None:
     _, last = await run_to(house, "install")
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (number, "after", Crash)
+    lifecycle = faulty(house, number, "after", Crash)
     with pytest.raises(Crash):
         await last(lifecycle)
     lifecycle = house.start()
@@ -249,22 +252,18 @@ async def test_what_was_interrupted_can_be_done_again(house: House, number: int)
 
 async def test_a_node_clears_up_after_itself_without_a_new_start(house: House) -> None:
     _, last = await run_to(house, "deactivate")
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (2, "before", Crash)
+    lifecycle = faulty(house, 2, "before", Crash)
     with pytest.raises(Crash):
         await last(lifecycle)
     assert await house.state() == "deactivating"
-    lifecycle.fault = None
+    lifecycle.execution.steps_of = steps_of
     await lifecycle.activate(TENANT, "points")
     assert await house.state() == "active"
 
 
 async def test_an_interrupted_on_activate_is_told(house: House) -> None:
     _, last = await run_to(house, "activate")
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (1, "before", Crash)
+    lifecycle = faulty(house, 1, "before", Crash)
     with pytest.raises(Crash):
         await last(lifecycle)
     await house.start().recover()
@@ -275,9 +274,7 @@ async def test_an_interrupted_on_activate_is_told(house: House) -> None:
 
 async def test_data_that_cannot_be_removed_is_told_and_tried_again(house: House) -> None:
     _, last = await run_to(house, "uninstall-delete")
-    lifecycle = house.start(Faulty)
-    assert isinstance(lifecycle, Faulty)
-    lifecycle.fault = (4, "before", FaultError)
+    lifecycle = faulty(house, 4, "before", FaultError)
     with pytest.raises(FaultError):
         await last(lifecycle)
     assert await house.state() == "uninstall-failed"
@@ -289,8 +286,6 @@ async def test_data_that_cannot_be_removed_is_told_and_tried_again(house: House)
 async def test_an_installation_that_cannot_be_undone_is_marked_and_can_be_cleared(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jackfield.lifecycle.steps.base import Tools
-
     _, last = await run_to(house, "install")
     house.fails("on_install", "no licence")
 
@@ -313,3 +308,15 @@ async def test_an_installation_that_cannot_be_undone_is_marked_and_can_be_cleare
     await house.lifecycle.uninstall(TENANT, "points")
     assert await house.residue() == {}
     assert house.runner.names == []
+
+
+async def test_what_arrived_behind_a_removal_goes_at_the_next_start(house: House) -> None:
+    _, last = await run_to(house, "uninstall-delete")
+    [row] = await house.rows(InstallationRow)
+    await last(house.lifecycle)
+    await house.owns(row.id)
+    async with house.database.write(TENANT) as session:
+        session.add(UsageRow(tenant_id=TENANT, installation_id=row.id, used_bytes=8))
+        session.add(UsageRow(tenant_id=TENANT, installation_id="trial_1", used_bytes=8))
+    await house.start().recover()
+    assert await house.residue() == {"jf_storage_usage": 1}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 __all__ = ["Cgroup", "CgroupError", "CgroupParent", "open_cgroups"]
 
 _ROOT = Path("/sys/fs/cgroup")
+_PATIENCE_S = 2.0
 
 
 class CgroupError(OSError):
@@ -85,19 +87,23 @@ class CgroupParent:
         return True
 
     def close(self) -> None:
-        """Remove the folder and what is empty in it."""
-        _remove(self._path)
+        """Remove the folder and what is in it; a process that has just died leaves its group a moment later."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _remove(self._path) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path) -> bool:
+    """Whether it is gone."""
     if not path.is_dir():
-        return
+        return True
     for child in path.iterdir():
         if child.is_dir():
             with contextlib.suppress(OSError):
                 child.rmdir()
     with contextlib.suppress(OSError):
         path.rmdir()
+    return not path.is_dir()
 
 
 @contextlib.contextmanager

@@ -171,6 +171,30 @@ class ImageFinder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         spec.has_location = True
         return spec
 
+    def load(self, name: str) -> ModuleType:
+        """Import one top-level module by the shortest way: in a fork, each page that the import system writes to is a copy."""
+        entry = self._image.modules[name]
+        module = ModuleType(name)
+        spec = importlib.machinery.ModuleSpec(name, self, origin=entry.path)
+        spec.has_location = True
+        attributes = module.__dict__
+        attributes["__spec__"] = spec
+        attributes["__loader__"] = self
+        attributes["__file__"] = entry.path
+        attributes["__package__"] = ""
+        sys.modules[name] = module
+        try:
+            exec(self._image.code(entry), attributes)  # noqa: S102  # importing is executing; the process is sealed
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    def can_load(self, name: str) -> bool:
+        """Whether `load` may be used: a module of its own, no package, nothing imported under its name yet."""
+        entry = self._image.modules.get(name)
+        return entry is not None and not entry.is_package and "." not in name and name not in sys.modules
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         return None
 

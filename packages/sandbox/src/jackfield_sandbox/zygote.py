@@ -313,9 +313,11 @@ class _Zygote:
             source = message.image or image
             if source is not None:
                 try:
-                    install(Image(source))
+                    finder = install(Image(source))
                 except (ImageError, struct.error) as error:
                     raise ImportError(f"the code image cannot be read: {error}") from error
+                if finder.can_load(message.entry):
+                    finder.load(message.entry)
 
         self._guest.attach(channel, mount_image)
         self._guest.serve()

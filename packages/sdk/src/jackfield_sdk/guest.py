@@ -46,6 +46,9 @@ _LINE_CHARS = 4000
 _TEXT_CHARS = 2000
 _CODE_CHARS = 80
 _MAX_INTEGER = 2**63
+_YEAR_S = 366 * 24 * 3600
+_ROOM_BYTES = 64 * 1024
+"""Left in a frame for what goes around a value."""
 
 
 class Channel:
@@ -91,6 +94,10 @@ class Channel:
                 code="arguments-not-data",
                 hint="Hand over what JSON can carry; whole numbers have 64 bits.",
             ) from error
+        if len(bytes(encoded)) > wire.FRAME_LIMIT - _ROOM_BYTES:
+            raise CapabilityError(
+                f"what is handed to {capability}.{operation} does not fit one message", code="arguments-too-large"
+            )
         with self._calling:
             self.host_call_count += 1
             number = self.host_call_count
@@ -298,7 +305,8 @@ def failure_of(error: BaseException) -> wire.Failure:
         return wire.Failure(
             "memory-exceeded", "the plugin ran out of memory", "Ask for more in `limits`.", _trace(error)
         )
-    return wire.Failure("plugin-error", f"{type(error).__name__}: {_text(error)}", "", _trace(error))
+    name = _text(type(error).__name__, _CODE_CHARS)
+    return wire.Failure("plugin-error", f"{name}: {_text(error)}", "", _trace(error))
 
 
 def _text(value: object, limit: int = _TEXT_CHARS) -> str:
@@ -318,7 +326,7 @@ def _log_value(value: object) -> str | int | float | bool | None:
 
 
 def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= _YEAR_S else None
 
 
 def _typed(payload: Any, handler: Handler) -> Any:
@@ -366,17 +374,23 @@ def _response(value: Any) -> dict[str, Any]:
 def _encode(kind: str, payload: Any, given: Any, value: Any) -> bytes:
     try:
         if kind == "filter":
-            return wire.encode(to_plain(_filtered(payload, given, value)))
-        if kind in ("route", "webhook"):
-            # Not through `to_plain` once more: a response's body may be bytes, which JSON data may not.
-            return wire.encode(_response(value))
-        return wire.encode(to_plain(value))
+            value = to_plain(_filtered(payload, given, value))
+        elif kind in ("route", "webhook"):
+            # Not through `to_plain` as a whole: a response's body may be bytes, which JSON data may not.
+            value = _response(value)
+        else:
+            value = to_plain(value)
+        encoded = wire.encode(value)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise PluginError(
             f"the handler's result is not plain data: {error}",
             code="result-not-data",
             hint="Return what JSON can carry; whole numbers have 64 bits.",
         ) from error
+    if len(encoded) > wire.FRAME_LIMIT - _ROOM_BYTES:
+        # Sent, it would end the isolate as a breach of the protocol.
+        raise PluginError("the handler's result does not fit one message", code="result-too-large", hint="Return less.")
+    return encoded
 
 
 def _trace(error: BaseException) -> str:
@@ -390,7 +404,7 @@ def _trace(error: BaseException) -> str:
                 if frame.filename.startswith("/"):
                     frame.filename = "…/" + frame.filename.rpartition("/")[2]
             part.stack[:] = frames
-        return "".join(report.format())[-_TRACE_CHARS:]
+        return _text("".join(report.format())[-_TRACE_CHARS:], _TRACE_CHARS)
     except Exception:  # formatting calls the exception's own code
         return ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jackfield.app import Platform, SelfAttackError, Tenant
+    from jackfield.capabilities import ensure_key_file
     from jackfield.extension_points import FilterAbortedError, FunctionResult, VetoedError, WidgetResult
     from jackfield.settings import LimitSettings, Settings
     from jackfield.surface import Entity, Event, FilterHook, Slot, Surface
@@ -31,11 +32,13 @@ __all__ = [
     "Tenant",
     "VetoedError",
     "WidgetResult",
+    "ensure_key_file",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Platform", "SelfAttackError", "Tenant"), "jackfield.app"),
     **dict.fromkeys(("FilterAbortedError", "FunctionResult", "VetoedError", "WidgetResult"), "jackfield.extension_points"),
+    "ensure_key_file": "jackfield.capabilities",
     **dict.fromkeys(("LimitSettings", "Settings"), "jackfield.settings"),
     **dict.fromkeys(("Entity", "Event", "FilterHook", "Slot", "Surface"), "jackfield.surface"),
 }  # fmt: skip

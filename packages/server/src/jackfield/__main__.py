@@ -90,16 +90,15 @@ def _surface(name: str | None) -> Any:
 
 
 def _settings(options: argparse.Namespace) -> Any:
-    from jackfield.capabilities import create_key_file
+    from jackfield.capabilities import ensure_key_file
     from jackfield.settings import Settings
 
     given: dict[str, Any] = {"data_dir": options.data}
     if getattr(options, "isolation", None):
         given["isolation"] = options.isolation
     settings = Settings(**given)
-    if settings.secret_key is None and settings.database_url is None and not settings.database_file.exists():
-        # A fresh folder gets a key of its own; one that has data but no key any more is a loss that must be seen.
-        create_key_file(settings.data_dir)
+    if settings.secret_key is None and settings.database_url is None:
+        ensure_key_file(settings.data_dir)
     return settings
 
 
@@ -184,11 +183,11 @@ def _openapi(_options: argparse.Namespace) -> int:
     import tempfile
 
     from jackfield.app import Platform
-    from jackfield.capabilities import create_key_file
+    from jackfield.capabilities import ensure_key_file
     from jackfield.settings import Settings
 
     with tempfile.TemporaryDirectory() as folder:
-        create_key_file(Path(folder))
+        ensure_key_file(Path(folder))
         document = Platform(Settings(data_dir=Path(folder))).asgi.openapi()
     print(json.dumps(document, indent=2))
     return 0

@@ -94,6 +94,8 @@ class Platform:
             settings.data_dir,
             level=settings.isolation,
             max_package_bytes=settings.max_package_bytes,
+            # A plugin called `sale` could pass its own events off as the host's.
+            reserved_slugs={name.partition(".")[0] for name in self.surface.event_index},
             clock=self.clock,
         )
         self.recorder = records.Recorder(self.database, settings.data_dir / "journal", self.clock)
@@ -167,6 +169,7 @@ class Platform:
         self._is_running = True
         try:
             await migrate.upgrade(self.database)
+            await self.registry.start()
             await self._attack_ourselves()
             await self.isolates.start()
             await self.recorder.replay()

@@ -7,6 +7,7 @@ from corner_shop.extension.plugins import DataChoice
 from corner_shop.extension.publisher import PackError
 from corner_shop.extension.surface import DashboardContext, ReportContext
 from jackfield import VetoedError
+from jackfield.errors import ForbiddenError, MissingError, UnavailableError
 from jackfield.errors import JackfieldError as PlatformError
 from jackfield_sdk.wire import Caller
 
@@ -15,10 +16,13 @@ __all__ = [
     "DashboardContext",
     "DataChoice",
     "Extension",
+    "ForbiddenError",
+    "MissingError",
     "PackError",
     "PlatformError",
     "ReportContext",
     "Shown",
+    "UnavailableError",
     "VetoedError",
     "configure_logging",
 ]

@@ -31,7 +31,7 @@ async def pack(folder: Path, out: Path, home: Path) -> Path:
         PackError: It did not work.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "jackfield_cli", "pack", str(folder), "--out", str(out),
+        sys.executable, "-c", "import sys; from pathlib import Path; from jackfield_cli.pack import pack_project; pack_project(Path(sys.argv[1]), Path(sys.argv[3]))", str(folder), "--out", str(out),
         env={**os.environ, "JACKFIELD_HOME": str(home)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -8,11 +8,11 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from corner_shop.extension import Extension, PlatformError
+from corner_shop.extension import Extension, ForbiddenError, MissingError, PlatformError, UnavailableError
 from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.web.guards import NotAllowedError, SignInError, own_host
 from corner_shop.web.pages import bookings, customers, dashboard, entrance, plugins, products, sales, till
-from corner_shop.web.rendering import redirect, render
+from corner_shop.web.rendering import reason_of, redirect, render
 from corner_shop.web.session import Sessions
 
 __all__ = ["create_app"]
@@ -54,14 +54,18 @@ async def _shop_error(request: Request, error: Exception) -> Response:
 
 
 async def _platform_error(request: Request, error: Exception) -> Response:
-    hint = getattr(error, "hint", "")
-    return _page(request, 409, "That did not work", f"{error} {hint}".strip())
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+    return _page(
+        request, status, "That did not work", reason_of(error) if isinstance(error, PlatformError) else str(error)
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return _page(request, status, "Not here", "There is no page at this address.")
 
+
+_STATUSES = {MissingError: 404, ForbiddenError: 403, UnavailableError: 503, PlatformError: 409}
 
 _HANDLERS = {
     SignInError: _sign_in,

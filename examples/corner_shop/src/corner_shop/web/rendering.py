@@ -9,12 +9,13 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from corner_shop.extension import PlatformError
 from corner_shop.shop.columns import now
 from corner_shop.shop.organisations import Organisation
 from corner_shop.web.drawing import bars, figure, kind
 from corner_shop.web.guards import Visit
 
-__all__ = ["NOTICES", "redirect", "render"]
+__all__ = ["NOTICES", "reason_of", "redirect", "render"]
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -57,6 +58,12 @@ def render(
     return HTMLResponse(html, status_code=status, headers=_HEADERS)
 
 
+def reason_of(error: PlatformError) -> str:
+    """What the platform says went wrong, as a sentence, and its hint."""
+    said = _sentence(str(error)).rstrip(".")
+    return f"{said}. {error.hint}".strip()
+
+
 def redirect(to: str) -> RedirectResponse:
     """After a form: see the outcome there."""
     return RedirectResponse(to, status_code=303, headers={"Cache-Control": "no-store"})
@@ -93,6 +100,10 @@ def _duration(milliseconds: float) -> str:
     return f"{milliseconds:,.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _initials(name: str) -> str:
     words = [word for word in name.split() if word[0].isalpha() and word != "Dr"]
     return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words))
@@ -115,5 +126,6 @@ _environment.filters.update(
     kind=kind,
     moment=_moment,
     money=_money,
+    sentence=_sentence,
     seconds=_seconds,
 )

@@ -52,7 +52,7 @@ class Entity:
 
 
 class Data:
-    """`ctx.data`: `ctx.data["customers"]`."""
+    """`ctx.data`: the host's entities by name, as `ctx.data["customers"]`."""
 
     __slots__ = ("_host",)
 

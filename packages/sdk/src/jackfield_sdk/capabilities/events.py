@@ -11,7 +11,7 @@ __all__ = ["Events"]
 
 
 class Events:
-    """`ctx.events`."""
+    """`ctx.events`: the plugin's own events, declared in `emits`."""
 
     __slots__ = ("_host",)
 

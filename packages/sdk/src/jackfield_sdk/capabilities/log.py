@@ -10,7 +10,7 @@ Value = str | int | float | bool | None
 
 
 class Log:
-    """`ctx.log`."""
+    """`ctx.log`: the plugin's log, which the tenant can read."""
 
     __slots__ = ("_host",)
 

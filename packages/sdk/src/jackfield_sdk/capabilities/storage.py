@@ -11,7 +11,7 @@ __all__ = ["Storage"]
 
 
 class Storage:
-    """`ctx.storage`."""
+    """`ctx.storage`: keys and values of the installation."""
 
     __slots__ = ("_host",)
 

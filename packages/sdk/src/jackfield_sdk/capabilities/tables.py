@@ -56,7 +56,7 @@ class Table:
 
 
 class Tables:
-    """`ctx.tables`: `ctx.tables["ledger"]`."""
+    """`ctx.tables`: the plugin's own tables by name, as `ctx.tables["ledger"]`."""
 
     __slots__ = ("_host",)
 

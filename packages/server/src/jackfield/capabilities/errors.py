@@ -112,7 +112,7 @@ class RowNotFoundError(MissingError):
 class RowNotUniqueError(ConflictError):
     """Another row has the same values in columns that must differ."""
 
-    code = "row-not-unique"
+    code = "unique-violation"
 
     def __init__(self, table: str, columns: Sequence[str]) -> None:
         super().__init__(f"{table}: another row has the same {', '.join(columns)}", table=table, columns=list(columns))

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from jackfield.capabilities.errors import SecretKeyInvalidError, SecretKeyMissingError, SecretUnreadableError
 from jackfield.settings import Settings
 
-__all__ = ["SecretKeys", "Vault", "create_key_file", "load_keys", "parse_keys"]
+__all__ = ["SecretKeys", "Vault", "create_key_file", "ensure_key_file", "load_keys", "parse_keys"]
 
 _VERSION = "v1"
 _KEY_BYTES = 32
@@ -84,18 +85,21 @@ def load_keys(settings: Settings) -> SecretKeys:
     if settings.secret_key is not None:
         return parse_keys(settings.secret_key)
     try:
-        descriptor = os.open(settings.data_dir / _FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Neither follows a link nor waits at a pipe that somebody has put there.
+        descriptor = os.open(settings.data_dir / _FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise SecretKeyMissingError("this node has no key for secrets") from error
     except OSError as error:
         raise SecretKeyInvalidError(f"the key file cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or stat.S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.geteuid():
             raise SecretKeyInvalidError(
                 "the key file is open to others", hint=f"It has to belong to the node's user: chmod 600 {_FILE}"
             )
-        text = file.read(16 * 1024)
+        text = os.read(descriptor, 16 * 1024)
+    finally:
+        os.close(descriptor)
     return parse_keys(text.decode("ascii", "replace").strip())
 
 
@@ -103,21 +107,36 @@ def create_key_file(data_dir: Path) -> Path:
     """Make a key file that only its owner can read; one that is there stays as it is."""
     path = data_dir / _FILE
     data_dir.mkdir(parents=True, exist_ok=True)
+    # Beside its place first: a node that is killed half-way must not leave half a key where the next one looks.
+    part = data_dir / f"{_FILE}.{os.urandom(4).hex()}"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return path
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(f"{os.urandom(4).hex()}:{base64.b64encode(os.urandom(_KEY_BYTES)).decode()}\n".encode())
-        file.flush()
-        # Secrets are encrypted with it from now on: it must not be lost with the power.
-        os.fsync(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(f"{os.urandom(4).hex()}:{base64.b64encode(os.urandom(_KEY_BYTES)).decode()}\n".encode())
+            file.flush()
+            # Secrets are encrypted with it from now on: it must not be lost with the power.
+            os.fsync(descriptor)
+        # Unlike a rename, a link never replaces what is there.
+        with suppress(FileExistsError):
+            os.link(part, path)
+    finally:
+        part.unlink()
     folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
     return path
+
+
+def ensure_key_file(data_dir: Path) -> None:
+    """Make a key together with a fresh data folder.
+
+    A folder that has a database but no key any more is a loss that must be seen: nothing is made there, and the node
+    does not start.
+    """
+    if not Settings(data_dir=data_dir).database_file.exists():
+        create_key_file(data_dir)
 
 
 def parse_keys(text: str) -> SecretKeys:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import text
@@ -15,48 +15,22 @@ from jackfield.data_adapters.errors import QueryTooSlowError
 
 __all__ = ["query_deadline"]
 
-_STEPS = 20_000
-"""Steps of SQLite's machine between two looks at the clock: well under a millisecond."""
-_KEY = "jackfield_deadline"
+_AGAIN_S = 0.05
 _CANCELLED = "57014"
 """PostgreSQL's SQLSTATE for a statement that was stopped."""
 
 
-class _Alarm:
-    """Sits on one SQLite connection for as long as that lives; set and cleared without a detour through its thread."""
-
-    __slots__ = ("at", "rang")
-
-    def __init__(self) -> None:
-        self.at: float | None = None
-        self.rang = False
-
-    def look(self) -> int:
-        if self.at is None or time.monotonic() < self.at:
-            return 0
-        self.rang = True
-        return 1
-
-
 @asynccontextmanager
 async def query_deadline(session: AsyncSession, limit_s: float) -> AsyncGenerator[AsyncConnection]:
-    """Stop whatever the session's connection still runs after `limit_s` seconds.
+    """The session's connection, on which whatever still runs after `limit_s` seconds is stopped.
 
     Raises:
         QueryTooSlowError: It was stopped.
     """
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
-        alarm = await _alarm_of(connection)
-        alarm.at, alarm.rang = time.monotonic() + limit_s, False
-        try:
+        async with _interrupted(connection, limit_s):
             yield connection
-        except DBAPIError as error:
-            if alarm.rang:
-                raise QueryTooSlowError(limit_s) from error
-            raise
-        finally:
-            alarm.at = None
         return
     await connection.execute(text(f"SET LOCAL statement_timeout = {int(limit_s * 1000)}"))
     try:
@@ -67,14 +41,33 @@ async def query_deadline(session: AsyncSession, limit_s: float) -> AsyncGenerato
         raise
 
 
-async def _alarm_of(connection: AsyncConnection) -> _Alarm:
+@asynccontextmanager
+async def _interrupted(connection: AsyncConnection, limit_s: float) -> AsyncGenerator[None]:
+    # From outside, between two rows. SQLite could also ask us every so many steps, but then its thread would wait for
+    # Python's lock each time, and a query would be the slower the busier the node is.
     raw: Any = await connection.get_raw_connection()
-    alarm = raw.info.get(_KEY)
-    if alarm is None:
-        alarm = _Alarm()
-        await raw.driver_connection.set_progress_handler(alarm.look, _STEPS)
-        raw.info[_KEY] = alarm
-    return alarm
+    rang = False
+
+    async def watch() -> None:
+        nonlocal rang
+        await asyncio.sleep(limit_s)
+        rang = True
+        while True:
+            # Again and again: an interrupt does nothing to a statement that has not begun.
+            with suppress(ValueError):  # the connection was closed meanwhile
+                await raw.driver_connection.interrupt()
+            await asyncio.sleep(_AGAIN_S)
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except DBAPIError as error:
+        if rang:
+            raise QueryTooSlowError(limit_s) from error
+        raise
+    finally:
+        watcher.cancel()
+        await asyncio.wait([watcher])
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

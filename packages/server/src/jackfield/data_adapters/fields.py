@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, types
+from sqlalchemy import Column, null, types
 from sqlalchemy.types import TypeDecorator
 
 from jackfield.data_adapters.conditions import INT_MAX, INT_MIN
 
-__all__ = ["FieldMismatchError", "Read", "Write", "key_reader", "plain", "writer"]
+__all__ = ["FieldMismatchError", "Read", "Write", "is_json", "key_reader", "plain", "writer"]
 
 Write = Callable[[Any], Any]
 """Plain data to what SQLAlchemy takes; raises `FieldMismatchError`."""
@@ -35,15 +35,22 @@ def writer(column: Column[Any]) -> Write:
     """
     convert = _writer_of(column)
     is_nullable = bool(column.nullable)
+    # SQLAlchemy would write JSON's own null, which is not what conditions find.
+    nothing = null() if is_json(column) else None
 
     def write(value: Any) -> Any:
         if value is None:
             if not is_nullable:
                 raise FieldMismatchError("takes no null")
-            return None
+            return nothing
         return convert(value)
 
     return write
+
+
+def is_json(column: Column[Any]) -> bool:
+    """Whether its values are lists and maps, which neither compare nor sort."""
+    return isinstance(_base(column.type), types.JSON)
 
 
 def key_reader(column: Column[Any]) -> Callable[[str], Any]:
@@ -88,6 +95,9 @@ def _base(type_: Any) -> Any:
 def _writer_of(column: Column[Any]) -> Write:
     is_decorated = isinstance(column.type, TypeDecorator)
     base = _base(column.type)
+    if isinstance(column.type, types.Interval):
+        # A decorator too, around a time; yet no time.
+        base = column.type
     match base:
         case types.Boolean():
             return _of(bool, "takes true or false")

@@ -24,7 +24,7 @@ from jackfield.data_adapters.errors import (
     FieldRefusedError,
     FieldValueError,
 )
-from jackfield.data_adapters.fields import FieldMismatchError, key_reader, plain, writer
+from jackfield.data_adapters.fields import FieldMismatchError, is_json, key_reader, plain, writer
 from jackfield.db import Database
 from jackfield.surface import Entity, Surface
 
@@ -157,6 +157,8 @@ class _Opened:
         found: list[ColumnElement[Any]] = []
         for name, is_descending in order:
             column = self._readable_column(name, "sort by")
+            if is_json(column):
+                raise ConditionInvalidError(f"`{name}` holds data without an order")
             found.append(column.desc().nulls_last() if is_descending else column.asc().nulls_first())
         return [*found, self.key]
 
@@ -196,6 +198,8 @@ class _Opened:
                 return column <= right
 
     def _comparable(self, condition: Condition, value: Any) -> Any:
+        if is_json(self._readable[condition.field]):
+            raise ConditionInvalidError(f"condition on `{condition.field}`: the field can only be compared with null")
         try:
             return self._writers[condition.field](value)
         except FieldMismatchError as error:

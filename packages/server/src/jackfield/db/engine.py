@@ -34,7 +34,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        options: dict[str, Any] = {}
+        # Errors of the database reach logs; what was to be stored may be secret and must not.
+        options: dict[str, Any] = {"hide_parameters": True}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": 15}
         self.engine: AsyncEngine = create_async_engine(url, **options)

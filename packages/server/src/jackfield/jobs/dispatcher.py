@@ -13,11 +13,12 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from jackfield import ids
 from jackfield.clock import Clock, SystemClock
@@ -26,6 +27,7 @@ from jackfield.jobs import outbox, repository
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, Subscribers, Subscription
 from jackfield.jobs.outcomes import RetryPolicy, decide
 from jackfield.jobs.repository import Claimed, Ended, NewEvent
+from jackfield.jobs.transactions import Transactions
 from jackfield.jobs.turns import shares
 
 __all__ = ["DispatchSettings", "Dispatcher"]
@@ -79,6 +81,7 @@ class Dispatcher:
         settings: DispatchSettings | None = None,
     ) -> None:
         self._database = database
+        self._transactions = Transactions(database)
         self._subscribers = subscribers
         self._deliver = deliver
         self._clock = clock or SystemClock()
@@ -129,6 +132,7 @@ class Dispatcher:
             self._running.clear()
             self._ended.clear()
             self._loop = self._task = None
+            self._transactions.close()
             await self._answer(self._asked)
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -183,32 +187,26 @@ class Dispatcher:
         events = [] if self._stop_at is not None else await self._new_events()
         subscriptions, events = await self._subscriptions(events)
         ended = list(self._ended)
-        if not events and not ended:
-            if not free:
-                return False
-            async with self._database.read(None) as session:
-                if not await repository.has_work(session, now):
-                    return False
+        if not events and not ended and not (free and await self._has_work(now)):
+            return False
 
-        claimed: list[Claimed] = []
-        async with self._database.write(None) as session:
-            await repository.lock(session, self._database)
-            lanes: set[str] = set()
+        def work(session: Session) -> tuple[list[Claimed], str]:
+            repository.lock(session)
+            lanes = {item.claimed.snapshot.installation_id for item in ended if item.claimed.snapshot.ordered}
             if events:
-                lanes |= await repository.fan_out(session, events, subscriptions, now)
-            await repository.finish(session, self._owner, ended)
-            lanes |= {item.claimed.snapshot.installation_id for item in ended if item.claimed.snapshot.ordered}
-            await repository.wake_due(session, now)
-            await repository.promote(session, lanes)
-            if free:
-                running = Counter(item.snapshot.tenant_id for item in self._running.values())
-                tenants = await repository.ready_tenants(session, self._last_served, free + len(running))
-                dealt = shares(tenants, free, running, self._settings.per_tenant)
-                until = now + timedelta(seconds=self._settings.lease_s)
-                claimed = await repository.claim(session, dealt, self._owner, until)
-                if dealt:
-                    self._last_served = list(dealt)[-1]
+                lanes |= repository.fan_out(session, events, subscriptions, now)
+            repository.finish(session, self._owner, ended)
+            repository.wake_due(session, now)
+            repository.promote(session, lanes)
+            if not free:
+                return [], self._last_served
+            running = Counter(item.snapshot.tenant_id for item in self._running.values())
+            tenants = repository.ready_tenants(session, self._last_served, free + len(running))
+            dealt = shares(tenants, free, running, self._settings.per_tenant)
+            until = now + timedelta(seconds=self._settings.lease_s)
+            return repository.claim(session, dealt, self._owner, until), next(reversed(dealt), self._last_served)
 
+        claimed, self._last_served = await self._transactions.write(work)
         del self._ended[: len(ended)]
         for item in claimed:
             self._running[item.sequence] = item
@@ -217,13 +215,17 @@ class Dispatcher:
             task.add_done_callback(self._tasks.discard)
         return bool(events or claimed)
 
+    async def _has_work(self, now: datetime) -> bool:
+        return await self._transactions.read(lambda session: repository.has_work(session, now))
+
     async def _new_events(self) -> list[NewEvent]:
         now = self._clock.monotonic()
         self._deferred = {tenant: until for tenant, until in self._deferred.items() if until > now}
-        async with self._database.read(None) as session:
-            events, self._last_fanned_out = await repository.new_events(
+        events, self._last_fanned_out = await self._transactions.read(
+            lambda session: repository.new_events(
                 session, self._last_fanned_out, self._settings.batch_size, self._deferred
             )
+        )
         return events
 
     async def _subscriptions(
@@ -263,28 +265,32 @@ class Dispatcher:
 
     async def _take_over(self) -> None:
         """At the start: what an earlier process left running is ready again, and every lane has a head."""
-        async with self._database.write(None) as session:
-            await repository.lock(session, self._database)
-            lanes = await repository.release(
-                session, self._clock.now(), owner=self._owner, running=[], at_once=self._is_alone
-            )
-            await repository.promote(session, lanes | set(await repository.open_lanes(session)))
+
+        def work(session: Session) -> None:
+            repository.lock(session)
+            now = self._clock.now()
+            lanes = repository.release(session, now, owner=self._owner, running=[], at_once=self._is_alone)
+            repository.promote(session, lanes | set(repository.open_lanes(session)))
+
+        await self._transactions.write(work)
         self._leases_seen_at = self._clock.monotonic()
 
     async def _tidy(self) -> None:
         """From time to time: renew our leases, take over expired ones, drop what is old."""
         now = self._clock.monotonic()
         if now - self._leases_seen_at >= self._settings.lease_s / 3:
-            moment = self._clock.now()
-            running = list(self._running)
             # What ended and is not written down yet is still ours.
-            ours = running + [item.claimed.sequence for item in self._ended]
-            async with self._database.write(None) as session:
-                await repository.lock(session, self._database)
+            ours = [*self._running, *(item.claimed.sequence for item in self._ended)]
+
+            def work(session: Session) -> None:
+                moment = self._clock.now()
                 until = moment + timedelta(seconds=self._settings.lease_s)
-                await repository.extend(session, self._owner, ours, until)
-                lanes = await repository.release(session, moment, owner=self._owner, running=ours, at_once=False)
-                await repository.promote(session, lanes)
+                repository.lock(session)
+                repository.extend(session, self._owner, ours, until)
+                lanes = repository.release(session, moment, owner=self._owner, running=ours, at_once=False)
+                repository.promote(session, lanes)
+
+            await self._transactions.write(work)
             self._leases_seen_at = now
             self._wake.set()
         if now >= self._prune_at:
@@ -298,13 +304,16 @@ class Dispatcher:
             task.cancel()
         if late:
             await asyncio.wait(late)
+
+        def work(session: Session) -> None:
+            repository.lock(session)
+            repository.finish(session, self._owner, self._ended)
+            repository.give_back(session, self._owner)
+            repository.promote(session, {item.claimed.snapshot.installation_id for item in self._ended})
+
         try:
-            async with self._database.write(None) as session:
-                await repository.lock(session, self._database)
-                await repository.finish(session, self._owner, self._ended)
-                await repository.give_back(session, self._owner)
-                await repository.promote(session, {item.claimed.snapshot.installation_id for item in self._ended})
-        except (SQLAlchemyError, OSError) as error:
+            await self._transactions.write(work)
+        except (DBAPIError, OSError) as error:
             _log.warning("deliveries-not-handed-back", error=str(error))
 
     async def _rest_s(self) -> float:
@@ -313,8 +322,7 @@ class Dispatcher:
             return max(0.0, self._stop_at - asyncio.get_running_loop().time())
         if len(self._running) >= self._settings.concurrency:
             return self._settings.poll_s  # whatever is due has to wait for an end, and that wakes us
-        async with self._database.read(None) as session:
-            due = await repository.next_due(session)
+        due = await self._transactions.read(repository.next_due)
         if due is None:
             return self._settings.poll_s
         return min(self._settings.poll_s, max(0.001, (due - self._clock.now()).total_seconds()))
@@ -330,7 +338,7 @@ class Dispatcher:
         while True:
             try:
                 return await action()
-            except (SQLAlchemyError, OSError) as error:
+            except (DBAPIError, OSError) as error:
                 _log.error("dispatch-failed", error=str(error), again_in_s=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_BACKOFF_S)

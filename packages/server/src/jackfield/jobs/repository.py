@@ -6,13 +6,14 @@ a tenant with one row costs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     RowMapping,
     Table,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from jackfield import ids
 from jackfield.db import Database
@@ -95,40 +96,38 @@ class Ended:
     verdict: Verdict
 
 
-async def lock(session: AsyncSession, database: Database) -> None:
+def lock(session: Session) -> None:
     """Only one node at a time changes who stands where; handlers run outside, on all nodes at once.
 
     On SQLite a write transaction is alone anyway.
     """
-    if not database.is_sqlite:
-        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRESQL_LOCK})
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRESQL_LOCK})
 
 
-async def _tenants(session: AsyncSession, table: Table, condition: str, after: str, limit: int) -> list[str]:
-    """Distinct tenants of the rows for which the condition holds, from `after` on and round to it again."""
-    first = table.alias("first")
-    further = table.alias("further")
+def _tenants(session: Session, table: Table, condition: str, after: str, limit: int) -> list[str]:
+    """Distinct tenants of the rows for which the condition holds, from behind `after` on and round to it again."""
 
     def where(alias: Any) -> ColumnElement[bool]:
         return alias.c.fanned_out_at.is_(None) if condition == "new" else alias.c.place == condition
 
-    async def beyond(start: ColumnElement[bool], count: int) -> list[str]:
-        found = select(func.min(first.c.tenant_id).label("tenant")).where(where(first), start)
-        chain = found.cte("chain", recursive=True)
-        step = select(func.min(further.c.tenant_id)).where(where(further), further.c.tenant_id > chain.c.tenant)
-        chain = chain.union_all(select(step.scalar_subquery()).where(chain.c.tenant.is_not(None)))
-        query = select(chain.c.tenant).where(chain.c.tenant.is_not(None)).limit(count)
-        return list((await session.scalars(query)).all())
+    def chain(name: str, start: Callable[[Any], ColumnElement[bool]]) -> CTE:
+        first, further = table.alias(f"{name}_first"), table.alias(f"{name}_further")
+        found = select(func.min(first.c.tenant_id).label("tenant")).where(where(first), start(first.c.tenant_id))
+        links = found.cte(name, recursive=True)
+        step = select(func.min(further.c.tenant_id)).where(where(further), further.c.tenant_id > links.c.tenant)
+        return links.union_all(select(step.scalar_subquery()).where(links.c.tenant.is_not(None)))
 
-    tenants = await beyond(first.c.tenant_id > bindparam("after", after), limit)
-    if len(tenants) < limit and after:
-        tenants += await beyond(first.c.tenant_id <= bindparam("after", after), limit - len(tenants))
-    return list(dict.fromkeys(tenants))  # the second walk goes past `after`, over those of the first
+    rest = chain("rest", lambda tenant: tenant > after)
+    round_again = chain("round_again", lambda tenant: tenant <= after)
+    query = union_all(
+        select(rest.c.tenant).where(rest.c.tenant.is_not(None)),
+        select(round_again.c.tenant).where(round_again.c.tenant <= after),
+    ).limit(limit)
+    return list(session.scalars(query))
 
 
-async def new_events(
-    session: AsyncSession, after: str, limit: int, leave_out: Iterable[str] = ()
-) -> tuple[list[NewEvent], str]:
+def new_events(session: Session, after: str, limit: int, leave_out: Iterable[str] = ()) -> tuple[list[NewEvent], str]:
     """Events without deliveries, in order per tenant, about the same number from each tenant.
 
     Args:
@@ -139,7 +138,7 @@ async def new_events(
         The events, and the tenant who came last.
     """
     skipped = set(leave_out)
-    tenants = await _tenants(session, _OUTBOX, "new", after, limit + len(skipped))
+    tenants = _tenants(session, _OUTBOX, "new", after, limit + len(skipped))
     tenants = [tenant for tenant in tenants if tenant not in skipped][:limit]
     if not tenants:
         return [], after
@@ -154,13 +153,12 @@ async def new_events(
         )
         for tenant in tenants
     ]
-    rows = (await session.execute(union_all(*parts))).all()
-    events = [NewEvent(*row) for row in rows]
+    events = [NewEvent(*row) for row in session.execute(union_all(*parts))]
     return sorted(events, key=lambda event: event.position), tenants[-1]
 
 
-async def fan_out(
-    session: AsyncSession,
+def fan_out(
+    session: Session,
     events: Sequence[NewEvent],
     subscriptions: Mapping[tuple[str, str], Sequence[Subscription]],
     now: datetime,
@@ -171,7 +169,7 @@ async def fan_out(
         Installations whose ordered deliveries have grown.
     """
     mine = set(
-        await session.scalars(
+        session.scalars(
             update(_OUTBOX)
             .where(_OUTBOX.c.position.in_([event.position for event in events]), _OUTBOX.c.fanned_out_at.is_(None))
             .values(fanned_out_at=now)
@@ -197,15 +195,18 @@ async def fan_out(
         }
         for event in events
         if event.position in mine
-        for subscription in dict.fromkeys(subscriptions.get((event.tenant_id, event.name), ()))
+        # Once per handler, whatever the subscribers say: a row that is refused would hold up all.
+        for subscription in {
+            (wanted.installation_id, wanted.handler): wanted
+            for wanted in subscriptions.get((event.tenant_id, event.name), ())
+        }.values()
     ]
     if rows:
-        connection = await session.connection()
-        await connection.execute(insert(_DELIVERIES), rows)
+        session.connection().execute(insert(_DELIVERIES), rows)
     return {row["installation_id"] for row in rows if row["ordered"]}
 
 
-async def promote(session: AsyncSession, installations: Iterable[str]) -> None:
+def promote(session: Session, installations: Iterable[str]) -> None:
     """Where no ordered delivery of an installation is active, the first of the blocked ones becomes ready."""
     lanes = [{"lane": installation_id} for installation_id in sorted(set(installations))]
     if not lanes:
@@ -220,21 +221,24 @@ async def promote(session: AsyncSession, installations: Iterable[str]) -> None:
             == select(func.min(head.c.sequence))
             .where(head.c.installation_id == lane, head.c.ordered.is_(True), head.c.place == "blocked")
             .scalar_subquery(),
-            ~exists().where(other.c.installation_id == lane, other.c.ordered.is_(True), other.c.place.in_(_ACTIVE)),
+            ~exists().where(
+                other.c.installation_id == lane,
+                other.c.ordered.is_(True),
+                or_(*(other.c.place == place for place in _ACTIVE)),
+            ),
         )
         .values(place="ready")
     )
-    connection = await session.connection()
-    await connection.execute(statement, lanes)
+    session.connection().execute(statement, lanes)
 
 
-async def open_lanes(session: AsyncSession) -> list[str]:
+def open_lanes(session: Session) -> list[str]:
     """Installations with blocked deliveries."""
     query = select(_D.installation_id).where(_D.place == "blocked").distinct()
-    return list((await session.scalars(query)).all())
+    return list(session.scalars(query))
 
 
-async def finish(session: AsyncSession, owner: str, ended: Sequence[Ended]) -> None:
+def finish(session: Session, owner: str, ended: Sequence[Ended]) -> None:
     """Write down verdicts. A delivery that was taken from this node meanwhile is left alone."""
     if not ended:
         return
@@ -259,26 +263,21 @@ async def finish(session: AsyncSession, owner: str, ended: Sequence[Ended]) -> N
         }
         for item in ended
     ]
-    connection = await session.connection()
-    await connection.execute(statement, rows)
+    session.connection().execute(statement, rows)
 
 
-async def wake_due(session: AsyncSession, now: datetime) -> None:
+def wake_due(session: Session, now: datetime) -> None:
     """Deliveries whose next attempt is due become ready."""
-    await session.execute(
-        update(_DELIVERIES).where(_D.place == "waiting", _D.next_attempt_at <= now).values(place="ready")
-    )
+    session.execute(update(_DELIVERIES).where(_D.place == "waiting", _D.next_attempt_at <= now).values(place="ready"))
 
 
-async def next_due(session: AsyncSession) -> datetime | None:
+def next_due(session: Session) -> datetime | None:
     """When the next waiting delivery is due."""
     query = select(_D.next_attempt_at).where(_D.place == "waiting").order_by(_D.next_attempt_at).limit(1)
-    return await session.scalar(query)
+    return session.scalar(query)
 
 
-async def release(
-    session: AsyncSession, now: datetime, *, owner: str, running: Sequence[int], at_once: bool
-) -> set[str]:
+def release(session: Session, now: datetime, *, owner: str, running: Sequence[int], at_once: bool) -> set[str]:
     """Take deliveries over from nodes that died, and from this one what it does not run.
 
     Args:
@@ -291,7 +290,7 @@ async def release(
     is_abandoned = true() if at_once else or_(_D.lease_until < now, _D.lease_owner == owner)
     statement = update(_DELIVERIES).where(_D.place == "running", is_abandoned, _D.sequence.not_in(running))
     is_last = _D.interruptions + 1 >= INTERRUPTION_LIMIT
-    given_up = await session.execute(
+    given_up = session.execute(
         statement.values(
             state=case((is_last, "dead"), else_="pending"),
             place=case((is_last, None), else_="ready"),
@@ -306,25 +305,25 @@ async def release(
     return {installation_id for installation_id, ordered, place in given_up if ordered and place is None}
 
 
-async def give_back(session: AsyncSession, owner: str) -> None:
+def give_back(session: Session, owner: str) -> None:
     """What this node had claimed and was told not to finish is ready again, as if it had not begun."""
-    await session.execute(
+    session.execute(
         update(_DELIVERIES)
         .where(_D.place == "running", _D.lease_owner == owner)
         .values(state="pending", place="ready", lease_owner=None, lease_until=None)
     )
 
 
-async def extend(session: AsyncSession, owner: str, running: Sequence[int], until: datetime) -> None:
+def extend(session: Session, owner: str, running: Sequence[int], until: datetime) -> None:
     """Renew the leases of what this node runs."""
-    await session.execute(
+    session.execute(
         update(_DELIVERIES)
         .where(_D.sequence.in_(running), _D.lease_owner == owner, _D.place == "running")
         .values(lease_until=until)
     )
 
 
-async def has_work(session: AsyncSession, now: datetime) -> bool:
+def has_work(session: Session, now: datetime) -> bool:
     """Whether a claim would find something: a few looks into indexes."""
     query = select(
         or_(
@@ -332,15 +331,15 @@ async def has_work(session: AsyncSession, now: datetime) -> bool:
             exists().where(_D.place == "waiting", _D.next_attempt_at <= now),
         )
     )
-    return bool(await session.scalar(query))
+    return bool(session.scalar(query))
 
 
-async def ready_tenants(session: AsyncSession, after: str, limit: int) -> list[str]:
+def ready_tenants(session: Session, after: str, limit: int) -> list[str]:
     """Tenants with ready deliveries, beginning behind the one who came last."""
-    return await _tenants(session, _DELIVERIES, "ready", after, limit)
+    return _tenants(session, _DELIVERIES, "ready", after, limit)
 
 
-async def claim(session: AsyncSession, shares: Mapping[str, int], owner: str, until: datetime) -> list[Claimed]:
+def claim(session: Session, shares: Mapping[str, int], owner: str, until: datetime) -> list[Claimed]:
     """Lease up to so many ready deliveries of each tenant, the oldest first."""
     if not shares:
         return []
@@ -354,29 +353,36 @@ async def claim(session: AsyncSession, shares: Mapping[str, int], owner: str, un
         )
         for tenant, share in shares.items()
     ]
-    sequences = list((await session.scalars(union_all(*parts))).all())
-    await session.execute(
-        update(_DELIVERIES)
-        .where(_D.sequence.in_(sequences), _D.place == "ready")
-        .values(
-            state="running",
-            place="running",
-            attempt=_D.attempt + 1,
-            next_attempt_at=None,
-            lease_owner=owner,
-            lease_until=until,
+    rows = (
+        session.execute(
+            update(_DELIVERIES)
+            .where(_D.sequence.in_(union_all(*parts)), _D.place == "ready")
+            .values(
+                state="running",
+                place="running",
+                attempt=_D.attempt + 1,
+                next_attempt_at=None,
+                lease_owner=owner,
+                lease_until=until,
+            )
+            .returning(_DELIVERIES)
         )
+        .mappings()
+        .all()
     )
-    rows = await session.execute(
-        select(_DELIVERIES, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at.label("emitted_at"))
-        .join(_OUTBOX, _OUTBOX.c.id == _D.event_id)
-        .where(_D.sequence.in_(sequences), _D.lease_owner == owner, _D.place == "running")
-        .order_by(_D.sequence)
-    )
-    return [_claimed(row) for row in rows.mappings()]
+    events = {
+        row["id"]: row
+        for row in session.execute(
+            select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at).where(
+                _OUTBOX.c.id.in_({row["event_id"] for row in rows})
+            )
+        ).mappings()
+    }
+    claimed = [_claimed(row, events[row["event_id"]]) for row in rows]
+    return sorted(claimed, key=lambda item: item.sequence)
 
 
-def _claimed(row: RowMapping) -> Claimed:
+def _claimed(row: RowMapping, event: RowMapping) -> Claimed:
     return Claimed(
         sequence=row["sequence"],
         failures=row["failures"],
@@ -390,9 +396,9 @@ def _claimed(row: RowMapping) -> Claimed:
             handler=row["handler"],
             ordered=row["ordered"],
             attempt=row["attempt"],
-            payload=msgspec.json.decode(row["payload"]),
-            source=row["source"],
-            emitted_at=row["emitted_at"],
+            payload=msgspec.json.decode(event["payload"]),
+            source=event["source"],
+            emitted_at=event["created_at"],
         ),
     )
 

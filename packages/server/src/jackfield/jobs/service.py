@@ -78,7 +78,7 @@ class Deliveries:
             DeliveryOpenError: It has not ended.
         """
         async with self._database.write(tenant_id) as session:
-            await repository.lock(session, self._database)
+            await session.run_sync(repository.lock)
             delivery = await _one(session, delivery_id)
             if delivery.place is not None:
                 raise DeliveryOpenError(f"The delivery {delivery_id} is {delivery.state}.", state=delivery.state)
@@ -88,7 +88,8 @@ class Deliveries:
             delivery.finished_at = None
             await session.flush()
             if delivery.ordered:
-                await repository.promote(session, [delivery.installation_id])
+                lane = delivery.installation_id
+                await session.run_sync(lambda sync: repository.promote(sync, [lane]))
             outbox.wake_after_commit(session)
         return delivery
 

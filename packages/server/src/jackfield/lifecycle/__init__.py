@@ -10,10 +10,10 @@ from __future__ import annotations
 from jackfield.lifecycle.active import ActiveInstallations, TenantPlugins
 from jackfield.lifecycle.endpoints import actor_of, router
 from jackfield.lifecycle.interfaces import Catalogue, Runner
-from jackfield.lifecycle.journal import Actor
+from jackfield.lifecycle.operations import Actor
 from jackfield.lifecycle.planning import InstallPlan, UninstallPlan
 from jackfield.lifecycle.reading import HealthReport
-from jackfield.lifecycle.reading_endpoints import reading_router
+from jackfield.lifecycle.reading_endpoints import deliveries_router, reading_router
 from jackfield.lifecycle.service import Lifecycle
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import MEANINGS, State
@@ -36,6 +36,7 @@ __all__ = [
     "TenantPlugins",
     "UninstallPlan",
     "actor_of",
+    "deliveries_router",
     "reading_router",
     "router",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse
 
 from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, cut, decode_cursor, problem_responses
-from jackfield.lifecycle.journal import Actor
+from jackfield.lifecycle.operations import Actor
 from jackfield.lifecycle.presentation import detail_out, install_plan_out, installation_out, uninstall_plan_out
 from jackfield.lifecycle.schemas import (
     ConfigChange,
@@ -24,11 +25,30 @@ from jackfield.lifecycle.schemas import (
 from jackfield.lifecycle.service import DataChoice, Lifecycle
 from jackfield.lifecycle.states import State
 
-__all__ = ["InstanceParam", "router"]
+__all__ = ["Plugin", "actor_of", "router"]
 
-InstanceParam = Annotated[
-    str, Query(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Which one, when it is installed several times")
-]
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Which installation a path names."""
+
+    slug: str
+    instance: str = "default"
+
+
+def _named(
+    slug: Annotated[
+        str,
+        Path(max_length=110, description="The plugin; `slug@instance` when it is installed several times"),
+    ],
+) -> Named:
+    name, at, instance = slug.partition("@")
+    return Named(name, instance if at else "default")
+
+
+Plugin = Annotated[Named, Depends(_named)]
+"""The path parameter `slug`."""
+
 _StateParam = Annotated[list[State] | None, Query(alias="state", description="Only those in one of these states")]
 _TextParam = Annotated[str | None, Query(max_length=100, description="Only those whose name or slug holds this")]
 
@@ -66,47 +86,54 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         return Page[InstallationOut](items=shown.items, next_cursor=shown.next_cursor)
 
     @routes.get("/{slug}", operation_id="getPlugin", responses=problem_responses(403, 404))
-    async def get_plugin(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+    async def get_plugin(caller: MemberCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
         """One installed plugin."""
-        return detail_out(await lifecycle.get(caller.tenant, slug, instance=instance))
+        return detail_out(await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance))
 
     @routes.post("/{slug}/activate", operation_id="activatePlugin", responses=problem_responses(403, 404, 409))
-    async def activate(caller: AdminCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+    async def activate(caller: AdminCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
         """Put it to work."""
-        return detail_out(await lifecycle.activate(caller.tenant, slug, instance=instance, actor=actor_of(caller)))
+        return detail_out(
+            await lifecycle.activate(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller))
+        )
 
     @routes.post("/{slug}/deactivate", operation_id="deactivatePlugin", responses=problem_responses(403, 404, 409))
-    async def deactivate(caller: AdminCaller, slug: str, instance: InstanceParam = "default") -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+    async def deactivate(caller: AdminCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
         """Take it from work; data, configuration and grants stay."""
-        return detail_out(await lifecycle.deactivate(caller.tenant, slug, instance=instance, actor=actor_of(caller)))
+        return detail_out(
+            await lifecycle.deactivate(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller))
+        )
 
     @routes.delete("/{slug}", operation_id="uninstallPlugin", responses=problem_responses(403, 404, 409, 503))
     async def uninstall(  # pyright: ignore[reportUnusedFunction]
         caller: AdminCaller,
-        slug: str,
+        plugin: Plugin,
         data: Annotated[DataChoice, Query(description="What becomes of its data")] = "delete",
-        instance: InstanceParam = "default",
     ) -> RemovedOut:
         """Remove it: with its data, after exporting the data, or keeping the data for the next installation."""
-        removed = await lifecycle.uninstall(caller.tenant, slug, data=data, instance=instance, actor=actor_of(caller))
+        removed = await lifecycle.uninstall(
+            caller.tenant, plugin.slug, data=data, instance=plugin.instance, actor=actor_of(caller)
+        )
         return RemovedOut.model_validate(removed, from_attributes=True)
 
     @routes.put("/{slug}/config", operation_id="configurePlugin", responses=problem_responses(403, 404, 409))
     async def configure(  # pyright: ignore[reportUnusedFunction]
-        caller: AdminCaller, slug: str, body: ConfigChange, instance: InstanceParam = "default"
+        caller: AdminCaller, plugin: Plugin, body: ConfigChange
     ) -> InstallationDetailOut:
         """Replace the configuration. Secrets are write-only: they are never part of an answer."""
         return detail_out(
-            await lifecycle.configure(caller.tenant, slug, body.config, instance=instance, actor=actor_of(caller))
+            await lifecycle.configure(
+                caller.tenant, plugin.slug, body.config, instance=plugin.instance, actor=actor_of(caller)
+            )
         )
 
     @routes.post("/{slug}/config/test", operation_id="testPluginConfig", responses=problem_responses(403, 404, 409))
     async def test_config(  # pyright: ignore[reportUnusedFunction]
-        caller: AdminCaller, slug: str, body: ConfigChange, instance: InstanceParam = "default"
+        caller: AdminCaller, plugin: Plugin, body: ConfigChange
     ) -> ConfigTestOut:
         """Have the plugin check a configuration. Nothing is saved."""
         tested = await lifecycle.test_config(
-            caller.tenant, slug, body.config, instance=instance, actor=actor_of(caller)
+            caller.tenant, plugin.slug, body.config, instance=plugin.instance, actor=actor_of(caller)
         )
         return ConfigTestOut(
             ok=tested.is_ok, checked=tested.is_checked, code=tested.code, message=tested.message, hint=tested.hint
@@ -114,11 +141,13 @@ def router(lifecycle: Lifecycle) -> APIRouter:
 
     @routes.put("/{slug}/grants", operation_id="setPluginGrants", responses=problem_responses(403, 404, 409))
     async def set_grants(  # pyright: ignore[reportUnusedFunction]
-        caller: AdminCaller, slug: str, body: GrantsChange, instance: InstanceParam = "default"
+        caller: AdminCaller, plugin: Plugin, body: GrantsChange
     ) -> InstallationDetailOut:
         """Replace the grants: what is left out is withdrawn, and the next call does not have it."""
         return detail_out(
-            await lifecycle.set_grants(caller.tenant, slug, body.grants, instance=instance, actor=actor_of(caller))
+            await lifecycle.set_grants(
+                caller.tenant, plugin.slug, body.grants, instance=plugin.instance, actor=actor_of(caller)
+            )
         )
 
     @routes.get(

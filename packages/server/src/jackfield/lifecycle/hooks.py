@@ -7,7 +7,7 @@ from typing import Literal
 from jackfield.invocation import ActiveInstallation, Invocation
 from jackfield.lifecycle.errors import PluginHookError
 from jackfield.lifecycle.interfaces import Runner
-from jackfield.lifecycle.journal import Actor
+from jackfield.lifecycle.operations import Actor
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 from jackfield.db import Database
 from jackfield.invocation import Invocation, Outcome
 from jackfield.lifecycle.interfaces import Runner
-from jackfield.lifecycle.journal import Actor
 from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.operations import Actor
 from jackfield.lifecycle.repository import listed, owned_by, require
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State

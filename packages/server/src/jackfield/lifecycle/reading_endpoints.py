@@ -6,13 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from jackfield.http import MemberCaller, Page, PageParams, problem_responses
-from jackfield.lifecycle.endpoints import InstanceParam, actor_of
+from jackfield.http import AdminCaller, MemberCaller, Page, PageParams, problem_responses
+from jackfield.jobs import Deliveries, DeliveryMissingError, DeliveryOut
+from jackfield.lifecycle.endpoints import Plugin, actor_of
 from jackfield.lifecycle.schemas import HealthOut, InventoryOut
 from jackfield.lifecycle.service import Lifecycle
 from jackfield.records import InvocationOut, LogLineOut, Records, StatsOut
 
-__all__ = ["reading_router"]
+__all__ = ["deliveries_router", "reading_router"]
 
 
 def reading_router(lifecycle: Lifecycle, records: Records) -> APIRouter:
@@ -20,50 +21,80 @@ def reading_router(lifecycle: Lifecycle, records: Records) -> APIRouter:
     routes = APIRouter(prefix="/api/plugins/{slug}", tags=["plugins"], responses=problem_responses(403, 404))
 
     @routes.get("/stats", operation_id="getPluginStats")
-    async def stats(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> StatsOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+    async def stats(caller: MemberCaller, plugin: Plugin) -> StatsOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         """Totals since it was installed."""
-        installed = await lifecycle.get(caller.tenant, slug, instance=instance)
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
         return StatsOut.model_validate(await records.stats(caller.tenant, installed.id))
 
     @routes.get("/errors", operation_id="listPluginErrors")
-    async def errors(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> Page[InvocationOut]:  # pyright: ignore[reportUnusedFunction]
+    async def errors(caller: MemberCaller, plugin: Plugin) -> Page[InvocationOut]:  # pyright: ignore[reportUnusedFunction]
         """Its latest failed calls, with traces, at most 50."""
-        installed = await lifecycle.get(caller.tenant, slug, instance=instance)
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
         rows = await records.errors(caller.tenant, installed.id)
         return Page[InvocationOut](items=[InvocationOut.model_validate(row) for row in rows])
 
     @routes.get("/invocations", operation_id="listPluginInvocations")
     async def invocations(  # pyright: ignore[reportUnusedFunction]
-        caller: MemberCaller, slug: str, page: PageParams, instance: InstanceParam = "default"
+        caller: MemberCaller, plugin: Plugin, page: PageParams
     ) -> Page[InvocationOut]:
         """Its calls, the latest first."""
-        installed = await lifecycle.get(caller.tenant, slug, instance=instance)
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
         found = (await records.invocations(caller.tenant, installed.id, page)).map(InvocationOut.model_validate)
         return Page[InvocationOut](items=found.items, next_cursor=found.next_cursor)
 
     @routes.get("/logs", operation_id="listPluginLogs")
     async def logs(  # pyright: ignore[reportUnusedFunction]
         caller: MemberCaller,
-        slug: str,
+        plugin: Plugin,
         page: PageParams,
         level: Annotated[str | None, Query(max_length=16, description="This level and those above it")] = None,
-        instance: InstanceParam = "default",
     ) -> Page[LogLineOut]:
         """What it logged, the latest first."""
-        installed = await lifecycle.get(caller.tenant, slug, instance=instance)
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
         found = (await records.logs(caller.tenant, installed.id, page, level)).map(LogLineOut.model_validate)
         return Page[LogLineOut](items=found.items, next_cursor=found.next_cursor)
 
     @routes.get("/health", operation_id="getPluginHealth")
-    async def health(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> HealthOut:  # pyright: ignore[reportUnusedFunction]
+    async def health(caller: MemberCaller, plugin: Plugin) -> HealthOut:  # pyright: ignore[reportUnusedFunction]
         """Run its health check now."""
         return HealthOut.model_validate(
-            await lifecycle.health(caller.tenant, slug, instance=instance, actor=actor_of(caller)), from_attributes=True
+            await lifecycle.health(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller)),
+            from_attributes=True,
         )
 
     @routes.get("/inventory", operation_id="getPluginInventory")
-    async def inventory(caller: MemberCaller, slug: str, instance: InstanceParam = "default") -> InventoryOut:  # pyright: ignore[reportUnusedFunction]
+    async def inventory(caller: MemberCaller, plugin: Plugin) -> InventoryOut:  # pyright: ignore[reportUnusedFunction]
         """What it owns, by kind. Uninstalling it with `data=delete` removes all of this."""
-        return InventoryOut(owned=dict(await lifecycle.inventory(caller.tenant, slug, instance=instance)))
+        return InventoryOut(owned=dict(await lifecycle.inventory(caller.tenant, plugin.slug, instance=plugin.instance)))
+
+    return routes
+
+
+def deliveries_router(lifecycle: Lifecycle, deliveries: Deliveries) -> APIRouter:
+    """What became of each event at one installation."""
+    routes = APIRouter(prefix="/api/plugins/{slug}/deliveries", tags=["plugins"], responses=problem_responses(403, 404))
+
+    @routes.get("", operation_id="listPluginDeliveries")
+    async def list_deliveries(  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        caller: MemberCaller,
+        plugin: Plugin,
+        page: PageParams,
+        state: Annotated[str | None, Query(max_length=16, description="Only those in this state")] = None,
+    ) -> Page[DeliveryOut]:
+        """Events on their way to it, and what became of them, the latest first."""
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
+        found = (await deliveries.list(caller.tenant, installed.id, page, state)).map(DeliveryOut.model_validate)
+        return Page[DeliveryOut](items=found.items, next_cursor=found.next_cursor)
+
+    @routes.post("/{delivery_id}/replay", operation_id="replayPluginDelivery", responses=problem_responses(409))
+    async def replay(caller: AdminCaller, plugin: Plugin, delivery_id: str) -> DeliveryOut:  # pyright: ignore[reportUnusedFunction]
+        """Deliver once more, with the same id and a full number of attempts."""
+        installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
+        delivery = await deliveries.get(caller.tenant, delivery_id)
+        if delivery.installation_id != installed.id:
+            raise DeliveryMissingError(
+                f"{plugin.slug} has no delivery {delivery_id[:64]}.", delivery_id=delivery_id[:64]
+            )
+        return DeliveryOut.model_validate(await deliveries.replay(caller.tenant, delivery_id))
 
     return routes

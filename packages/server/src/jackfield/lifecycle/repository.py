@@ -8,13 +8,25 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities, records
+from jackfield import capabilities, jobs, records
+from jackfield.capabilities.models import UsageRow
 from jackfield.errors import JackfieldError
 from jackfield.lifecycle.errors import NotInstalledError
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import Event, State, move
 
-__all__ = ["by_id", "change_state", "every", "find", "inactive_among", "listed", "owned_by", "reason_of", "require"]
+__all__ = [
+    "by_id",
+    "change_state",
+    "every",
+    "find",
+    "inactive_among",
+    "listed",
+    "owned_by",
+    "reason_of",
+    "require",
+    "strays_among",
+]
 
 
 async def find(session: AsyncSession, slug: str, instance: str) -> InstallationRow | None:
@@ -70,7 +82,23 @@ async def owned_by(session: AsyncSession, installation_id: str) -> dict[str, int
     return {
         "storage_keys": kept["storage_keys"], "table_rows": kept["table_rows"], "secrets": kept["secrets"],
         "storage_bytes": kept["storage_bytes"], **await records.inventory(session, installation_id),
+        **await jobs.inventory(session, installation_id),
     }  # fmt: skip
+
+
+async def strays_among(session: AsyncSession) -> list[tuple[str, str]]:
+    """Tenant and id of installations that are gone and still own something, of all tenants.
+
+    Whoever writes to storage or tables has a `UsageRow`, so that is the only table to look at. A trial has one too, and
+    belongs to its operation.
+    """
+    installed = select(InstallationRow.id)
+    rows = await session.execute(
+        select(UsageRow.tenant_id, UsageRow.installation_id).where(
+            UsageRow.installation_id.like("inst\\_%", escape="\\"), UsageRow.installation_id.not_in(installed)
+        )
+    )
+    return [(tenant_id, installation_id) for tenant_id, installation_id in rows]
 
 
 async def inactive_among(session: AsyncSession, slugs: Iterable[str]) -> list[str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import structlog
 
 from jackfield.clock import Clock
 from jackfield.db import Database
@@ -24,18 +21,19 @@ from jackfield.lifecycle.errors import (
     InstanceInvalidError,
     NeedsConfigurationError,
 )
+from jackfield.lifecycle.execution import Execution
 from jackfield.lifecycle.exports import Exports
 from jackfield.lifecycle.hooks import declared
 from jackfield.lifecycle.interfaces import Catalogue, Runner
-from jackfield.lifecycle.journal import Actor, Journal, Order, Run, Step
-from jackfield.lifecycle.models import InstallationRow, OperationRow
+from jackfield.lifecycle.journal import Journal
+from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.operations import Actor, Order, Run
 from jackfield.lifecycle.packages import packages_of
 from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan, needs
 from jackfield.lifecycle.reading import Installations
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
-from jackfield.lifecycle.steps import Tools, steps_of
-from jackfield.lifecycle.turns import Turns
+from jackfield.lifecycle.steps import Tools
 from jackfield.lifecycle.views import ConfigTest, Installed, Removed, view
 from jackfield.registry import Release
 from jackfield.surface import Surface
@@ -44,15 +42,11 @@ __all__ = ["DataChoice", "Lifecycle"]
 
 DataChoice = Literal["keep", "export", "delete"]
 
-_log = structlog.stdlib.get_logger(__name__)
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 class Lifecycle(Installations):
     """What tenants do with plugins.
-
-    An operation that has begun goes on when its caller goes away: it runs in a task of its own, and `close` waits for
-        it.
 
     Args:
         active: The cache that is told of every change.
@@ -76,12 +70,11 @@ class Lifecycle(Installations):
         node_id: str | None = None,
     ) -> None:
         super().__init__(database, snapshots, runner)
-        self._journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
         self._planner = Planner(database, catalogue, snapshots, surface)
         self.exports = Exports(database, clock, data_dir)
-        self._tools = Tools(database, snapshots, runner, clock, self.exports, flush_records)
-        self._turns = Turns()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
+        tools = Tools(database, snapshots, runner, clock, self.exports, flush_records)
+        self.execution = Execution(journal, tools)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
@@ -130,7 +123,7 @@ class Lifecycle(Installations):
         """
         plan = await self.plan_install(tenant_id, slug, version, instance=instance)
         while True:
-            async with self._turn(tenant_id, *plan.locks):
+            async with self.execution.turn(tenant_id, *plan.locks):
                 seen, plan = plan, await self.plan_install(tenant_id, slug, version, instance=instance)
                 if plan.locks <= seen.locks:
                     return await self._install(tenant_id, plan, frozenset(grants), config, grants_for or {}, actor)
@@ -152,7 +145,7 @@ class Lifecycle(Installations):
         data = {"packages": msgspec.to_builtins(packages)}
         order = Order("install", tenant_id, main.slug, main.instance, main.installation_id, data, plan.locks, actor)
         try:
-            await self._run(order, self._steps("install", data, {main.installation_id: secrets}))
+            await self.execution.run(order, {main.installation_id: secrets})
         except Exception:
             for package in packages:
                 await self._runner.retire(package.installation_id)
@@ -175,13 +168,13 @@ class Lifecycle(Installations):
             NeedsConfigurationError: Something required is missing.
             ConfigureFailedError: `on_configure` refused it; the old one stays.
         """
-        async with self._turn(tenant_id, slug):
+        async with self.execution.turn(tenant_id, slug):
             row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
             data = {
                 "config": candidate.config, "secret_names": sorted(candidate.secrets), "missing": [],
                 "hooks": declared(release.manifest),
             }  # fmt: skip
-            await self._do("configure", row, data, actor, candidate.secrets)
+            await self.execution.change("configure", row, data, actor, candidate.secrets)
             await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
 
@@ -205,7 +198,7 @@ class Lifecycle(Installations):
             return ConfigTest(is_ok=True, is_checked=False)
         trial_id = new_id("trial")
         data = {"trial_id": trial_id, "config": candidate.config}
-        run = await self._do("config-test", row, data, actor, candidate.secrets, locks=frozenset())
+        run = await self.execution.change("config-test", row, data, actor, candidate.secrets, locks=frozenset())
         await self._runner.retire(trial_id)
         if failure := run.failures.get("check"):
             return ConfigTest(is_ok=False, is_checked=False, code=failure.code, message=failure.message)
@@ -230,11 +223,11 @@ class Lifecycle(Installations):
             GrantsUnknownError: Something is granted that the plugin does not ask for.
             GrantsMissingError: Something required is withdrawn while it is active.
         """
-        async with self._turn(tenant_id, slug):
+        async with self.execution.turn(tenant_id, slug):
             row, release = await self._found(tenant_id, slug, instance)
             at_rest = State(row.state) is State.INACTIVE
             agreed = consent.replaced(release.manifest, grants, at_rest=at_rest)
-            await self._do("set-grants", row, {"grants": sorted(agreed), "state": row.state}, actor)
+            await self.execution.change("set-grants", row, {"grants": sorted(agreed), "state": row.state}, actor)
             await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
 
@@ -249,12 +242,12 @@ class Lifecycle(Installations):
         """
         row, release = await self._found(tenant_id, slug, instance)
         others = needs(release)
-        async with self._turn(tenant_id, slug, *others):
+        async with self.execution.turn(tenant_id, slug, *others):
             row, release = await self._found(tenant_id, slug, instance)
             if State(row.state) is not State.ACTIVE:
                 await self._check_ready(row, release)
                 data = {"hooks": declared(release.manifest), "needs": others}
-                await self._do("activate", row, data, actor, locks=frozenset({slug, *others}))
+                await self.execution.change("activate", row, data, actor, locks=frozenset({slug, *others}))
         return await self.get(tenant_id, slug, instance=instance)
 
     async def deactivate(
@@ -265,12 +258,12 @@ class Lifecycle(Installations):
         Raises:
             DependantsActiveError: Active plugins need it.
         """
-        async with self._turn(tenant_id, slug):
+        async with self.execution.turn(tenant_id, slug):
             row, release = await self._found(tenant_id, slug, instance)
             if State(row.state) is not State.INACTIVE:
                 if dependants := await self._planner.active_dependants(row):
                     raise DependantsActiveError(slug, dependants)
-                await self._do("deactivate", row, {"hooks": declared(release.manifest)}, actor)
+                await self.execution.change("deactivate", row, {"hooks": declared(release.manifest)}, actor)
                 await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
 
@@ -289,24 +282,23 @@ class Lifecycle(Installations):
             HasDependantsError: Installed plugins need it.
             ExportFailedError: Nothing was removed.
         """
-        async with self._turn(tenant_id, slug):
+        async with self.execution.turn(tenant_id, slug):
             plan = await self.plan_uninstall(tenant_id, slug, instance=instance)
             if plan.conflicts:
                 raise plan.conflicts[0]
             row, release = plan.row, plan.release
             export_id = new_id("exp") if data == "export" else None
             order = {"mode": data, "export_id": export_id, "state": row.state, "hooks": declared(release.manifest)}
-            await self._do("uninstall", row, order, actor)
+            await self.execution.change("uninstall", row, order, actor)
         return Removed(slug, instance, row.version, data, dict(plan.owned), export_id)
 
     async def recover(self) -> list[Run]:
-        """End every operation that a dead node left open: finish it, or undo it. Called once when a node starts."""
-        return await self._end(await self._journal.open_operations(at_start=True))
+        """End what a dead node left behind; see `Execution.recover`. Called once when a node starts."""
+        return await self.execution.recover()
 
     async def close(self) -> None:
         """Wait for operations that are on their way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.execution.close()
 
     # -- how it is done ------------------------------------------------------------------------------------------------
 
@@ -325,58 +317,6 @@ class Lifecycle(Installations):
             raise NeedsConfigurationError(row.slug, seen.missing_config)
         if seen.missing_grants:
             raise GrantsWithdrawnError(row.slug, seen.missing_grants)
-
-    @asynccontextmanager
-    async def _turn(self, tenant_id: str, *slugs: str) -> AsyncGenerator[None]:
-        """Our turn with these plugins, after whatever we left open about them has been ended."""
-        async with self._turns.take(tenant_id, slugs):
-            await self._end(await self._journal.open_operations(tenant_id=tenant_id))
-            yield
-
-    async def _do(
-        self,
-        kind: str,
-        row: InstallationRow,
-        data: Mapping[str, Any],
-        actor: Actor | None,
-        secrets: Mapping[str, str | None] | None = None,
-        locks: frozenset[str] | None = None,
-    ) -> Run:
-        held = frozenset({row.slug}) if locks is None else locks
-        order = Order(kind, row.tenant_id, row.slug, row.instance, row.id, data, held, actor)
-        return await self._run(order, self._steps(kind, data, {row.id: secrets or {}}))
-
-    def _steps(
-        self, kind: str, data: Mapping[str, Any], secrets: Mapping[str, Mapping[str, str | None]]
-    ) -> Sequence[Step]:
-        """The steps of an operation; tests put a fault in one of them here."""
-        return steps_of(kind, self._tools, data, secrets)
-
-    async def _run(self, order: Order, steps: Sequence[Step]) -> Run:
-        """Do it in a task of its own: a caller that hangs up must not stop an operation in the middle."""
-        task = asyncio.create_task(self._journal.run(order, steps))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Run]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # It is in the journal. Looked at here, so that asyncio does not report it when its caller is gone.
-            task.exception()
-
-    async def _end(self, operations: Iterable[OperationRow]) -> list[Run]:
-        ended: list[Run] = []
-        for operation in operations:
-            try:
-                run = await self._journal.resume(operation, self._steps(operation.kind, operation.data, {}))
-            except Exception as error:
-                # One that cannot be ended must not keep a node from starting; it stays open and is seen.
-                _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)
-                continue
-            _log.info("lifecycle.recovered", operation=run.id, kind=operation.kind, was_undone=run.is_undoing)
-            ended.append(run)
-        return ended
 
 
 def _check_instance(instance: str) -> None:

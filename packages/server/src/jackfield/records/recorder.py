@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
@@ -114,7 +114,7 @@ class Recorder:
                     prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
                     await repository.prune(self._database, self._clock.now() - self._keep_for)
                 delay = self._interval_s
-            except (SQLAlchemyError, OSError) as error:
+            except (DBAPIError, OSError) as error:
                 _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
                 delay = min(delay * 2, 10.0)
 
@@ -142,7 +142,7 @@ class Recorder:
         """Everything recorded before this call is in the tables after it.
 
         Raises:
-            SQLAlchemyError, OSError: The database cannot be written; the records are kept.
+            DBAPIError, OSError: The database cannot be written; the records are kept.
         """
         if not self._batch and not self._sealed:
             return
@@ -158,7 +158,7 @@ class Recorder:
         """Flush and put the journal away. What cannot be stored stays in it for the next start."""
         try:
             await self.flush()
-        except (SQLAlchemyError, OSError) as error:
+        except (DBAPIError, OSError) as error:
             _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
         for sealed in self._sealed:
             if sealed.segment is not None:

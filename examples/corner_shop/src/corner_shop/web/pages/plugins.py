@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from corner_shop.extension import DataChoice, PlatformError
 from corner_shop.shop.errors import ShopError
 from corner_shop.web.guards import ManagerDep, Posted, Visit, VisitDep
-from corner_shop.web.rendering import redirect, render
+from corner_shop.web.rendering import reason_of, redirect, render
 
 __all__ = ["router"]
 
@@ -38,7 +38,7 @@ async def install(visit: ManagerDep, request: Request, slug: str, form: Posted) 
     try:
         await visit.extension.plugins.install(visit.tenant_id, slug, proposal.offer.version, grants, visit.caller)
     except PlatformError as error:
-        return await _consent(visit, request, slug, problem=f"{error} {error.hint}".strip())
+        return await _consent(visit, request, slug, problem=reason_of(error))
     return redirect(f"{visit.root}/plugins?done=installed")
 
 
@@ -54,7 +54,7 @@ async def activate(visit: ManagerDep, request: Request, slug: str, form: Posted)
     try:
         await visit.extension.plugins.activate(visit.tenant_id, slug, visit.caller)
     except PlatformError as error:
-        return await _overview(visit, request, problem=f"{error} {error.hint}".strip())
+        return await _overview(visit, request, problem=reason_of(error))
     return redirect(f"{visit.root}/plugins?done=activated")
 
 
@@ -63,7 +63,7 @@ async def deactivate(visit: ManagerDep, request: Request, slug: str, form: Poste
     try:
         await visit.extension.plugins.deactivate(visit.tenant_id, slug, visit.caller)
     except PlatformError as error:
-        return await _overview(visit, request, problem=f"{error} {error.hint}".strip())
+        return await _overview(visit, request, problem=reason_of(error))
     return redirect(f"{visit.root}/plugins?done=deactivated")
 
 
@@ -75,7 +75,7 @@ async def uninstall(visit: ManagerDep, request: Request, slug: str, form: Posted
     try:
         await visit.extension.plugins.uninstall(visit.tenant_id, slug, data, visit.caller)
     except PlatformError as error:
-        return await _overview(visit, request, problem=f"{error} {error.hint}".strip())
+        return await _overview(visit, request, problem=reason_of(error))
     return redirect(f"{visit.root}/plugins?done=uninstalled")
 
 

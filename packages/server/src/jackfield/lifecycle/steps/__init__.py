@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jackfield.lifecycle.journal import Step
+from jackfield.lifecycle.operations import Step
 from jackfield.lifecycle.steps.activation import ActivateSteps, DeactivateSteps
 from jackfield.lifecycle.steps.base import Tools
 from jackfield.lifecycle.steps.configure import ConfigureSteps
@@ -15,9 +15,10 @@ from jackfield.lifecycle.steps.install import InstallSteps, Package
 from jackfield.lifecycle.steps.trial import TrialSteps
 from jackfield.lifecycle.steps.uninstall import UninstallSteps
 
-__all__ = ["KINDS", "Package", "Tools", "steps_of"]
+__all__ = ["KINDS", "Package", "Secrets", "Tools", "steps_of"]
 
 Secrets = Mapping[str, str | None]
+"""Name → value to store, None to remove it."""
 
 _NONE: Secrets = {}
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from jackfield import jobs
 from jackfield.lifecycle.errors import ActivationFailedError, DependenciesInactiveError
-from jackfield.lifecycle.journal import Change, Effect, Run, Step
+from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id, change_state, inactive_among
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
@@ -82,6 +83,7 @@ class DeactivateSteps:
     async def _begin(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.DEACTIVATION_BEGUN, now=self._tools.clock.now())
+        await jobs.skip_open(session, row.id)
 
     async def _end(self, session: AsyncSession, run: Run) -> None:
         """What has been told to stop is not started again behind its back: the way back leads to rest as well."""

@@ -8,15 +8,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities, records
+from jackfield import capabilities, jobs, records
 from jackfield.clock import Clock
 from jackfield.db import Database
 from jackfield.lifecycle.errors import PluginHookError
 from jackfield.lifecycle.exports import Exports
 from jackfield.lifecycle.hooks import HookName, run_hook
 from jackfield.lifecycle.interfaces import Runner
-from jackfield.lifecycle.journal import Run
 from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.operations import Run
 from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.snapshots import Snapshots
 
@@ -56,9 +56,10 @@ class Tools:
         await self.flush_records()
 
     async def purge(self, session: AsyncSession, installation_id: str) -> None:
-        """Remove all that it owns and all that was recorded of it. The audit trail stays."""
+        """Remove all that it owns and all that is known of its calls and deliveries. The audit trail stays."""
         await capabilities.purge(session, installation_id)
         await records.purge(session, installation_id)
+        await jobs.purge(session, installation_id)
 
     def audit(
         self,

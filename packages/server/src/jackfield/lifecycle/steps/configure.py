@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jackfield import capabilities
 from jackfield.lifecycle.errors import ConfigureFailedError, NotNowError
 from jackfield.lifecycle.hooks import run_hook
-from jackfield.lifecycle.journal import Change, Effect, Run, Step
+from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.lifecycle.steps.base import Tools

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.lifecycle.errors import NotNowError
-from jackfield.lifecycle.journal import Change, Run, Step
+from jackfield.lifecycle.operations import Change, Run, Step
 from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.lifecycle.steps.base import Tools

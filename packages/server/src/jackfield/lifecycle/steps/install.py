@@ -22,8 +22,8 @@ from jackfield.lifecycle.errors import (
     InstallFailedError,
     NeedsConfigurationError,
 )
-from jackfield.lifecycle.journal import Change, Effect, Run, Step
 from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id, change_state, find, inactive_among, reason_of
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary

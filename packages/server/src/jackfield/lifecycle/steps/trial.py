@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield import capabilities
 from jackfield.invocation import Invocation
-from jackfield.lifecycle.journal import Change, Effect, Run, Step
+from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.snapshots import snapshot
 from jackfield.lifecycle.steps.base import Tools

@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from jackfield import jobs
 from jackfield.lifecycle.errors import RemovalFailedError
-from jackfield.lifecycle.journal import Change, Effect, Run, Step
 from jackfield.lifecycle.models import ExportRow
+from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id, change_state
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
@@ -54,6 +55,7 @@ class UninstallSteps:
         run.results["begin"]["before"] = summary(row)
         stop = (Event.DEACTIVATION_BEGUN,) if State(row.state) is State.ACTIVE else ()
         change_state(row, *stop, Event.UNINSTALL_BEGUN, now=self._tools.clock.now())
+        await jobs.skip_open(session, row.id)
 
     async def _take_back(self, session: AsyncSession, run: Run) -> None:
         """It stays installed, at rest; marked as broken once its data was about to go, or if it was so before."""

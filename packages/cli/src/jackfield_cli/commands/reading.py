@@ -1,0 +1,212 @@
+"""What happened: `logs`, `errors`, `stats`, `deliveries`, `health`, `inventory`, `audit`, `me`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from jackfield_cli.arguments import Installed, Limit
+from jackfield_cli.command import Session, remote
+from jackfield_cli.installation import path_of
+from jackfield_cli.printable import as_json, one_line, printable
+from jackfield_cli.views import facts, heading, listing, moment, stack, styled
+
+__all__ = ["audit", "deliveries", "errors", "health", "inventory", "logs", "me", "stats"]
+
+_POLL_S = 1.0
+_LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red"}
+
+
+@remote
+def logs(
+    session: Session,
+    slug: Installed,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    limit: Limit = 100,
+    level: Annotated[str | None, typer.Option(help="This level and those above it.", show_default=False)] = None,
+) -> None:
+    """What a plugin logged, the latest last. With `--follow --json`, one line each."""
+    name = path_of(slug)
+    lines = _latest(session, name, limit, level)
+    if not follow:
+        session.terminal.answer(lines, lambda: _log_view(lines))
+        return
+    newest = 0
+    while True:
+        for line in lines:
+            newest = max(newest, line["id"])
+            if session.terminal.is_json:
+                session.terminal.json(line, indent=None)
+            else:
+                session.terminal.line(_log_line(line))
+        time.sleep(_POLL_S)
+        lines = _since(session, name, newest, level)
+
+
+@remote
+def errors(session: Session, slug: Installed) -> None:
+    """A plugin's latest failures, with traces, the latest last."""
+    found = list(reversed(session.client.get("plugins", path_of(slug), "errors")["items"]))
+    session.terminal.answer(found, lambda: stack(*map(_failure, found)) if found else Text("No failures.", style="dim"))
+
+
+@remote
+def stats(session: Session, slug: Installed) -> None:
+    """What a plugin did and cost since it was installed."""
+    found = session.client.get("plugins", path_of(slug), "stats")
+    last = found["last_error_code"] and f"{found['last_error_code']}: {found['last_error_message']}"
+    session.terminal.answer(
+        found,
+        lambda: facts(
+            [
+                ("calls", found["calls"]), ("failures", found["failures"]),
+                ("average", f"{found['average_ms']:.1f} ms"), ("longest", f"{found['maximum_ms']:.1f} ms"),
+                ("processor", f"{found['cpu_ms']:.0f} ms"), ("last run", moment(found["last_run_at"])),
+                ("last failure", moment(found["last_error_at"])), ("", last),
+            ]
+        ),
+    )  # fmt: skip
+
+
+@remote
+def deliveries(
+    session: Session,
+    slug: Installed,
+    state: Annotated[
+        str | None, typer.Option(help="Only these: pending, running, done, dead or skipped.", show_default=False)
+    ] = None,
+    limit: Limit = 50,
+) -> None:
+    """Events on their way to a plugin and what became of them, the latest first."""
+    found = session.client.pages("plugins", path_of(slug), "deliveries", limit=limit, state=state)
+    session.terminal.answer(
+        found,
+        lambda: listing(
+            ("delivery", "event", "handler", "state", "attempts", "made", "error"),
+            [
+                (d["id"], d["event"], d["handler"], styled(d["state"]), f"{d['attempt']} of {d['max_attempts']}",
+                 moment(d["created_at"]), f"{d['error_code']}: {d['error_message']}" if d["error_code"] else "")
+                for d in found
+            ],
+            empty="No deliveries.",
+        ),
+    )  # fmt: skip
+
+
+@remote
+def health(
+    session: Session,
+    slug: Annotated[
+        str | None, typer.Argument(metavar="[SLUG]", help="The platform, when left out.", show_default=False)
+    ] = None,
+) -> None:
+    """Ask a plugin, or the platform, whether it is well."""
+    found = session.client.get("health") if slug is None else session.client.get("plugins", path_of(slug), "health")
+    session.terminal.answer(found, lambda: _health_view(found))
+    if found.get("status") not in ("ok", "unchecked"):
+        raise typer.Exit(1)
+
+
+@remote
+def inventory(session: Session, slug: Installed) -> None:
+    """What a plugin owns, by kind."""
+    found = session.client.get("plugins", path_of(slug), "inventory")
+    session.terminal.answer(
+        found, lambda: facts([(kind.replace("_", " "), count) for kind, count in found["owned"].items()])
+    )
+
+
+@remote
+def audit(
+    session: Session,
+    target: Annotated[str | None, typer.Option(help="Only entries about this.", show_default=False)] = None,
+    limit: Limit = 50,
+) -> None:
+    """Who changed what, the latest first. For owners, admins and operators."""
+    found = session.client.pages("audit", limit=limit, target=target)
+    session.terminal.answer(
+        found,
+        lambda: listing(
+            ("when", "who", "what", "about"),
+            [(moment(e["at"]), e["actor"], e["action"], e["target"]) for e in found],
+            empty="No entries.",
+        ),
+    )
+
+
+@remote
+def me(session: Session) -> None:
+    """Who your token stands for."""
+    found = session.client.get("me")
+    tenant, member = found["tenant"] or {}, found["member"] or {}
+    session.terminal.answer(
+        found,
+        lambda: facts(
+            [
+                ("role", found["role"]), ("tenant", tenant.get("id")), ("plan", tenant.get("plan")),
+                ("member", member.get("name")), ("publisher", found["publisher_id"]),
+                ("server", session.client.url),
+            ]
+        ),
+    )  # fmt: skip
+
+
+def _latest(session: Session, name: str, limit: int, level: str | None) -> list[dict[str, Any]]:
+    """Oldest first: the latest line is where the eye is."""
+    return list(reversed(session.client.pages("plugins", name, "logs", limit=limit, level=level)))
+
+
+def _since(session: Session, name: str, newest: int, level: str | None) -> list[dict[str, Any]]:
+    """What came after a line; a burst is read back until that line is seen."""
+    wanted = 100
+    while True:
+        lines = _latest(session, name, wanted, level)
+        if len(lines) < wanted or lines[0]["id"] <= newest or wanted >= 10_000:
+            return [line for line in lines if line["id"] > newest]
+        wanted *= 10
+
+
+def _log_view(lines: list[dict[str, Any]]) -> RenderableType:
+    return Text("\n").join(map(_log_line, lines)) if lines else Text("Nothing was logged.", style="dim")
+
+
+def _log_line(line: dict[str, Any]) -> Text:
+    fields = " ".join(f"{one_line(name)}={as_json(value, indent=None)}" for name, value in line["fields"].items())
+    level = line["level"]
+    return Text.assemble(
+        (f"{moment(line['logged_at'])} ", "dim"), (f"{one_line(level):<8}", _LEVELS.get(level, "")),
+        printable(line["message"]), (f"  {fields}" if fields else "", "dim"),
+    )  # fmt: skip
+
+
+def _failure(failure: dict[str, Any]) -> RenderableType:
+    return stack(
+        heading(f"{moment(failure['started_at'])}  {failure['kind']} {failure['name']}  {failure['status']}"),
+        facts(
+            [
+                ("error", failure["error_message"]), ("code", failure["error_code"]), ("version", failure["version"]),
+                ("caller", failure["caller_id"]), ("invocation", failure["id"]),
+            ]
+        ),
+        Text(printable(failure["error_trace"]).rstrip(), style="dim") if failure["error_trace"] else None,
+    )  # fmt: skip
+
+
+def _health_view(found: dict[str, Any]) -> RenderableType:
+    rest = {name: value for name, value in found.items() if name != "status"}
+    return facts(
+        [
+            ("status", styled(str(found.get("status", "?")))),
+            *((name.replace("_", " "), _plain(value)) for name, value in rest.items()),
+        ]
+    )
+
+
+def _plain(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return as_json(value, indent=None)

@@ -1,0 +1,122 @@
+"""Consent at the terminal: what a plugin asks for, in words, and what is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import RenderableType
+
+from jackfield_cli.errors import CliError
+from jackfield_cli.terminal import Terminal
+from jackfield_cli.views import heading, listing, stack, styled
+
+__all__ = ["Given", "ask", "everything", "permissions_view", "refuse_silence", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is granted: to the plugin itself, and to those that come along."""
+
+    own: tuple[str, ...]
+    others: dict[str, list[str]]
+
+
+def everything(plan: dict[str, Any]) -> Given:
+    """All that is asked for, optional permissions too."""
+    return _given(plan, ("required", "optional"))
+
+
+def required(plan: dict[str, Any], named: Iterable[str] = ()) -> Given:
+    """What it cannot do without, and what was named besides."""
+    needed = _given(plan, ("required",))
+    return Given(tuple(dict.fromkeys((*needed.own, *named))), needed.others)
+
+
+def ask(plan: dict[str, Any], named: tuple[str, ...], terminal: Terminal) -> Given | None:
+    """Show what is asked for, and ask; None when they say no."""
+    terminal.show(
+        stack(
+            heading(f"{plan['name']} {plan['version']} from {plan['publisher_id']}"),
+            permissions_view(plan["permissions"]),
+            *_others(plan),
+        )
+    )
+    optional = [
+        p["permission"] for p in plan["permissions"] if p["kind"] == "optional" and p["permission"] not in named
+    ]
+    if not terminal.confirm("Grant what is required, and install it?"):
+        return None
+    if optional and terminal.confirm(f"Grant what is optional, too ({', '.join(optional)})?"):
+        return everything(plan)
+    return required(plan, named)
+
+
+def refuse_silence(plan: dict[str, Any], named: tuple[str, ...]) -> None:
+    """Nobody can be asked: what is required must have been named.
+
+    Raises:
+        CliError: `grants-missing`, with a line for each permission.
+    """
+    missing = [p for p in plan["permissions"] if p["kind"] == "required" and p["permission"] not in named]
+    lines = [_line(permission) for permission in missing]
+    lines += [f"{other['slug']}: {_line(p)}" for other, p in _required_by_others(plan)]
+    if lines:
+        raise CliError(
+            f"{plan['slug']} needs permissions that were not granted",
+            code="grants-missing",
+            hint="Grant them one by one with --grant, or all with --grant-all.",
+            details=tuple(lines),
+            data={
+                "slug": plan["slug"],
+                "missing": [p["permission"] for p in missing],
+                "missing_for": _given(plan, ("required",)).others,
+            },
+        )
+
+
+def permissions_view(permissions: list[dict[str, Any]]) -> RenderableType:
+    """The table that is agreed to."""
+    order = {"high": 0, "medium": 1, "low": 2}
+    shown = sorted(permissions, key=lambda p: (p["kind"] == "implied", order.get(p["risk"], 0), p["permission"]))
+    has_grants = any(p.get("is_granted") is not None for p in shown)
+    columns = ("risk", "permission", "it may", "because", "", *(("granted",) if has_grants else ()))
+    return listing(
+        columns,
+        [
+            (
+                styled(p["risk"]), p["permission"], p["text"], p["reason"] or "",
+                "its own" if p["kind"] == "implied" else p["kind"],
+                *((("yes" if p["is_granted"] else "no"),) if has_grants else ()),
+            )
+            for p in shown
+        ],
+        empty="It asks for nothing.",
+    )  # fmt: skip
+
+
+def _others(plan: dict[str, Any]) -> Iterator[RenderableType]:
+    for other in plan["dependencies"]:
+        yield heading(f"With it comes {other['name']} {other['version']}: {other['because']}")
+        yield permissions_view(other["permissions"])
+
+
+def _given(plan: dict[str, Any], kinds: tuple[str, ...]) -> Given:
+    others = {other["slug"]: _named(other["permissions"], kinds) for other in plan["dependencies"]}
+    return Given(tuple(_named(plan["permissions"], kinds)), {slug: names for slug, names in others.items() if names})
+
+
+def _named(permissions: list[dict[str, Any]], kinds: tuple[str, ...]) -> list[str]:
+    return [p["permission"] for p in permissions if p["kind"] in kinds]
+
+
+def _required_by_others(plan: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for other in plan["dependencies"]:
+        for permission in other["permissions"]:
+            if permission["kind"] == "required":
+                yield other, permission
+
+
+def _line(permission: dict[str, Any]) -> str:
+    return f"{permission['permission']}  ({permission['risk']} risk: {permission['text']})"

@@ -1,0 +1,123 @@
+"""The `jackfield` command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from jackfield_cli.command import examples
+from jackfield_cli.commands import authoring, calling, hosting, installed, installing, keys, reading, registry
+from jackfield_cli.errors import CliError
+from jackfield_cli.terminal import report
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="jackfield",
+    help="Write, check, pack and publish plugins; install and watch them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The server is JACKFIELD_URL (http://127.0.0.1:8000 when it is not set), and JACKFIELD_TOKEN says who you are."
+    "\n\nIt ends with 0 when all went well, 1 when something was refused or failed, 2 when the command line is wrong.",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="jackfield")
+    except CliError as error:
+        report(error)
+        return error.exit_status
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    return 0
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"jackfield {version('jackfield-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def _add(panel: str, name: str, function: Callable[..., Any], *lines: str, passes_on: bool = False) -> None:
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True} if passes_on else None
+    app.command(name, rich_help_panel=panel, epilog=examples(*lines), context_settings=settings)(function)
+
+
+_WRITE, _MARKET, _TENANT, _USE, _WATCH, _RUN = (
+    "Write plugins", "Marketplace", "Install and change", "Use", "Watch", "Run here",
+)  # fmt: skip
+
+_add(_WRITE, "new", authoring.new, "jackfield new loyalty-points", "jackfield new loyalty-points --dir plugins/points")
+_add(_WRITE, "check", authoring.check, "jackfield check .", "jackfield check plugins/echo --json")
+_add(
+    _WRITE, "pack", authoring.pack, "jackfield pack plugins/echo -o echo.jfp", "jackfield pack . --key 21fe31dfa154a261"
+)
+app.add_typer(keys.app, name="keys", rich_help_panel=_WRITE)
+
+_add(_MARKET, "publish", registry.publish, "jackfield publish echo.jfp")
+_add(_MARKET, "search", registry.search, "jackfield search", "jackfield search points --category loyalty")
+_add(_MARKET, "info", registry.info, "jackfield info loyalty-points")
+
+_add(_TENANT, "plan", installing.plan, "jackfield plan loyalty-points")
+_add(
+    _TENANT, "install", installing.install,
+    "jackfield install loyalty-points",
+    "jackfield install loyalty-points --grant-all --config '{\"points_per_dollar\": 2}'",
+    "jackfield install loyalty-points --version 1.0.0 --grant customers:read --grant customers:write",
+)  # fmt: skip
+_add(_TENANT, "list", installed.list_command, "jackfield list", "jackfield list --state active --json")
+_add(_TENANT, "show", installed.show, "jackfield show loyalty-points")
+_add(
+    _TENANT, "configure", installed.configure,
+    "jackfield configure loyalty-points '{\"points_per_dollar\": 2}'", "jackfield configure loyalty-points @config.json",
+)  # fmt: skip
+_add(
+    _TENANT, "grants", installed.grants,
+    "jackfield grants loyalty-points", "jackfield grants loyalty-points --withdraw customers:write",
+)  # fmt: skip
+_add(_TENANT, "activate", installed.activate, "jackfield activate loyalty-points")
+_add(_TENANT, "deactivate", installed.deactivate, "jackfield deactivate loyalty-points")
+_add(
+    _TENANT, "uninstall", installing.uninstall,
+    "jackfield uninstall loyalty-points --data keep",
+    "jackfield uninstall loyalty-points --data export -o points.jsonl --yes",
+)  # fmt: skip
+
+_add(
+    _USE, "call", calling.call,
+    "jackfield call echo echo '{\"text\": \"hello\"}'", "jackfield call echo pings", "jackfield call echo echo @arguments.json --json",
+)  # fmt: skip
+_add(_USE, "functions", calling.functions, "jackfield functions", "jackfield functions echo --json")
+_add(_USE, "emit", calling.emit, "jackfield emit demo.ping '{\"n\": 1}'")
+_add(
+    _USE, "filter", calling.filter_command,
+    "jackfield filter booking.beforeCreate @booking.json", "jackfield filter booking.beforeCreate @booking.json --dry-run",
+)  # fmt: skip
+
+_add(_WATCH, "logs", reading.logs, "jackfield logs echo", "jackfield logs echo --follow --level warning")
+_add(_WATCH, "errors", reading.errors, "jackfield errors echo")
+_add(_WATCH, "stats", reading.stats, "jackfield stats echo")
+_add(_WATCH, "deliveries", reading.deliveries, "jackfield deliveries echo --state dead")
+_add(_WATCH, "health", reading.health, "jackfield health", "jackfield health echo")
+_add(_WATCH, "inventory", reading.inventory, "jackfield inventory echo")
+_add(_WATCH, "audit", reading.audit, "jackfield audit --target echo")
+_add(_WATCH, "me", reading.me, "jackfield me")
+
+_add(_RUN, "serve", hosting.serve, "jackfield serve --data .data --port 8000", passes_on=True)
+_add(_RUN, "demo", hosting.demo, "jackfield demo --data .demo --port 8000", passes_on=True)
+_add(_RUN, "doctor", hosting.doctor, "jackfield doctor", "jackfield doctor --matrix", passes_on=True)
