@@ -24,6 +24,7 @@ PACKAGES = [
     "jackfield.resolution",
     "jackfield.tenants",
     "jackfield_cli",
+    "jackfield_cli.commands",
     "jackfield_sandbox",
     "jackfield_sdk",
     "jackfield_sdk.capabilities",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import types
 
@@ -28,6 +29,13 @@ def test_it_names_the_demo_and_the_tests() -> None:
 def test_every_make_target_it_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)) <= targets
+
+
+def test_every_command_it_names_exists() -> None:
+    named = set(re.findall(r"^\.venv/bin/jackfield ([a-z]+)", README, re.MULTILINE))
+    assert named
+    for command in named:
+        subprocess.run([sys.executable, "-m", "jackfield_cli", command, "--help"], check=True, capture_output=True)
 
 
 def test_it_fits_on_a_screen_or_two() -> None:

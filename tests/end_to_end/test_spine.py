@@ -21,7 +21,7 @@ SHOP, CLINIC = "corner-shop", "harbour-clinic"
 
 HOSTILE = """
 import os
-import time
+from typing import Any
 
 import jackfield_sdk as jf
 
@@ -58,7 +58,7 @@ def lie(ctx: jf.Context) -> int:
 
 
 @plugin.function()
-def garbage(ctx: jf.Context) -> object:
+def garbage(ctx: jf.Context) -> Any:
     return object()
 
 
@@ -252,7 +252,10 @@ def test_the_second_tenant_sees_nothing_of_the_first_by_any_request_of_the_api(h
                 if path.startswith("/api/marketplace"):
                     # The catalogue is everybody's.
                     continue
-                assert SHOP not in text.replace("corner-shop-demo", ""), (method, filled, text[:300])
+                # The demo's programs are called as the first tenant is; they are the platform's own here.
+                own = text.replace("corner-shop-demo", "").replace('"actor":"corner-shop"', "")
+                assert SHOP not in own, (method, filled, text[:300])
+                assert installation not in own.replace(filled, ""), (method, filled, text[:300])
                 if path.startswith("/api/plugins/{slug}"):
                     assert answer.status_code in {403, 404, 405, 422}, (method, filled, answer.status_code, text[:300])
                     assert '"success":true' not in text

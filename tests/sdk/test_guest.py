@@ -491,12 +491,12 @@ def test_what_goes_wrong_in_loading_is_the_authors_to_read(
     assert failure is None or told in failure.message
 
 
-def test_a_guest_that_trusts_the_node_looks_at_no_types_that_json_has(connect: Callable[..., Node]) -> None:
-    node = connect(is_strict=False)
-    node.load()
-    assert node.value("act", {"name": "number"}) == 7
+def test_arguments_that_the_node_calls_plain_are_handed_over_as_they_are(node: Node) -> None:
+    payload = msgspec.Raw(wire.encode({"name": "number"}))
+    answer = node.ask(wire.Call(1, "function", "act", payload, wire.CallContext("acme", "i1", "function"), is_plain=True))
+    assert isinstance(answer, wire.Result)
+    assert msgspec.msgpack.decode(answer.value) == 7
     assert node.failure("act", {"nobody": 1}).code == "payload-mismatch"
-    assert node.value("typed", {"point": {"x": 1}}) == "Point"
 
 
 def test_it_describes_what_it_has_loaded(node: Node) -> None:

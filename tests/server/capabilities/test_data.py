@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from jackfield.capabilities import Gate
+from jackfield.capabilities.data import Data
 from jackfield.capabilities.errors import ArgumentsInvalidError, PermissionDeniedError
-from jackfield.data_adapters import EntityNotOpenError, EntityReadOnlyError, FieldRefusedError
-from tests.server.capabilities.installations import Installed, installed
+from jackfield.data_adapters import EntityNotOpenError, EntityReadOnlyError, FieldRefusedError, SqlAdapter
+from jackfield.db import Database
+from jackfield.surface import Entity, Surface
+from tests.server.capabilities.installations import Installed, customers, installed
 
 
 async def create(plugin: Installed, **values: Any) -> dict[str, Any]:
@@ -78,6 +81,13 @@ async def test_an_entity_that_the_host_opens_for_reading_stays_as_it_is(plugin: 
     ):
         with pytest.raises(EntityReadOnlyError):
             await reader.call("data", operation, entity="visits", **arguments)
+
+
+@pytest.mark.parametrize("name", ["secrets", "events", "storage"])
+def test_no_entity_is_called_like_something_else_that_is_granted(database: Database, name: str) -> None:
+    surface = Surface(entities=[Entity(name, customers, readable=("id",))])
+    with pytest.raises(ValueError, match=name):
+        Data(SqlAdapter(database, surface))
 
 
 @pytest.mark.parametrize("entity", ["jf_secrets", "nothing"])

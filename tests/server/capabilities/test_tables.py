@@ -18,7 +18,7 @@ from jackfield.capabilities.errors import (
     TableNotDeclaredError,
 )
 from jackfield.capabilities.holdings import inventory
-from jackfield.data_adapters import ConditionInvalidError, QueryTooSlowError
+from jackfield.data_adapters import ComparisonInvalidError, QueryTooSlowError
 from jackfield.db import Database
 from jackfield_sdk.manifest import Table
 from jackfield_sdk.plugin import Plugin
@@ -169,7 +169,7 @@ async def test_like_takes_an_escape(plugin: Installed) -> None:
     ],
 )
 async def test_conditions_without_a_meaning_are_refused(plugin: Installed, where: list[Any]) -> None:
-    with pytest.raises(ConditionInvalidError):
+    with pytest.raises(ComparisonInvalidError):
         await find(plugin, where)
 
 

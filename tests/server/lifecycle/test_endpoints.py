@@ -279,8 +279,9 @@ async def test_records_of_one_installation_are_shown_and_go_with_it(house: House
     recorder.record(
         InvocationRecord(
             id="inv_1", tenant_id=TENANT, installation_id=installed["id"], plugin="points", version="1.0.0",
-            kind="event", name="sale.created", handler="award", caller_id=None, caller_role=None, started_at=1_780_000_000.0,
-            duration_us=1500, cpu_us=900, host_calls=1, memory_kb=0, status="error", error_code="plugin-error",
+            kind="event", name="sale.created", handler="award", caller_id=None, caller_role=None,
+            started_at=1_780_000_000.0, duration_us=1500, cpu_us=900, host_calls=1, memory_kb=0, status="error",
+            error_code="plugin-error",
             error_message="ValueError: no", error_trace="Traceback …", delivery_id=None,
             log=[("info", "awarded", {"n": 1})],
         )

@@ -60,12 +60,14 @@ def main() -> int:
         return 1
     configure_logging()
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = 0
         try:
             runner.run(_run(arguments.data, arguments.plugins, listener))
-        except (PlatformError, PackError) as error:
-            print(f"The demo cannot start: {error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
-            return 1
-    return 0
+        except* (PlatformError, PackError) as failures:
+            status = 1
+            for error in failures.exceptions:
+                print(f"The demo cannot start: {error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+    return status
 
 
 async def _run(data: Path, plugins: Path, listener: socket.socket) -> None:

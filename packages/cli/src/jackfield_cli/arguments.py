@@ -33,12 +33,12 @@ def json_object(text: str, what: str) -> dict[str, Any]:
         value: Any = json.loads(_source(text, what), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{what} is not valid JSON: {error}",
+            f"{what}: not valid JSON: {error}",
             code="json-invalid",
             hint="""Put it in single quotes: '{"customer_id": "c1"}'. @FILE reads a file, - reads stdin.""",
         ) from error
     if not isinstance(value, dict):
-        raise UsageError(f"{what} must be a JSON object", code="json-invalid", hint="""Write '{"name": value}'.""")
+        raise UsageError(f"{what}: not a JSON object", code="json-invalid", hint="""Write '{"name": value}'.""")
     return cast("dict[str, Any]", value)
 
 

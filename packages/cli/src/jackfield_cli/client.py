@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import ssl
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -46,6 +47,8 @@ class Client:
             follow_redirects=False,
             # A proxy from the environment cannot reach this machine's own loopback.
             trust_env=not _is_loopback(base.host),
+            # Reading the authorities takes longer than most commands; without them every certificate is refused.
+            verify=True if base.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         )
 
     def __enter__(self) -> Client:
@@ -103,7 +106,7 @@ class Client:
         return _decoded(self._send("POST", path, content=chunks, headers=headers))
 
     @contextlib.contextmanager
-    def download(self, *path: str) -> Iterator[Iterator[bytes]]:
+    def download(self, *path: str) -> Generator[Iterator[bytes]]:
         """Receive a file in chunks."""
         with _translated(self.url), self._client.stream("GET", _joined(path)) as response:
             if not response.is_success:
@@ -126,7 +129,7 @@ class Client:
 
 
 @contextlib.contextmanager
-def _translated(url: str) -> Iterator[None]:
+def _translated(url: str) -> Generator[None]:
     try:
         yield
     except httpx.ConnectError as error:

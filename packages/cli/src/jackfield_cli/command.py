@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, ParamSpec
 
@@ -102,7 +102,7 @@ def _command(
 
 
 @contextlib.contextmanager
-def _errors(terminal: Terminal) -> Iterator[None]:
+def _errors(terminal: Terminal) -> Generator[None]:
     """Translates the SDK's errors, and tells the errors how they are to be shown."""
     try:
         try:

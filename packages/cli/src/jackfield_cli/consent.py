@@ -43,10 +43,9 @@ def ask(plan: dict[str, Any], named: tuple[str, ...], terminal: Terminal) -> Giv
             *_others(plan),
         )
     )
-    optional = [
-        p["permission"] for p in plan["permissions"] if p["kind"] == "optional" and p["permission"] not in named
-    ]
-    if not terminal.confirm("Grant what is required, and install it?"):
+    optional = [name for name in _named(plan["permissions"], ("optional",)) if name not in named]
+    needs = required(plan)
+    if not terminal.confirm("Grant what is required, and install it?" if needs.own or needs.others else "Install it?"):
         return None
     if optional and terminal.confirm(f"Grant what is optional, too ({', '.join(optional)})?"):
         return everything(plan)

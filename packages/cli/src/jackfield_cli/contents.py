@@ -25,9 +25,9 @@ def contents(manifest: Manifest) -> dict[str, Any]:
     data = msgspec.to_builtins(manifest)
     return {
         "contributes": {kind: data[kind] for kind in _KINDS if data.get(kind)},
-        "permissions": data["permissions"],
-        "optional_permissions": data["optional_permissions"],
-        "permission_reasons": data.get("permission_reasons", {}),
+        "permissions": list(manifest.permissions),
+        "optional_permissions": list(manifest.optional_permissions),
+        "permission_reasons": dict(manifest.permission_reasons),
         "config": data.get("config"),
     }
 

@@ -33,10 +33,10 @@ def path_of(slug: str) -> str:
 
 def state_line(installed: dict[str, Any]) -> RenderableType:
     """How it stands, and what it waits for."""
-    reason = installed.get("reason") or {}
+    reason: dict[str, Any] = installed.get("reason") or {}
     return facts(
         [
-            ("state", _state(installed)),
+            ("state", styled("active") if installed["state"] == "active" else _state(installed)),
             ("because", reason.get("message")),
             ("granted", installed["grants"]),
             ("configure first", installed["missing_config"]),
@@ -47,8 +47,7 @@ def state_line(installed: dict[str, Any]) -> RenderableType:
 
 def detail_view(installed: dict[str, Any]) -> RenderableType:
     """All of it."""
-    reason = installed.get("reason") or {}
-    secrets = [f"{name} ({'set' if held['stored'] else 'not set'})" for name, held in installed["secrets"].items()]
+    reason: dict[str, Any] = installed.get("reason") or {}
     instance = installed["instance"]
     return stack(
         heading(f"{installed['name']} {installed['version']}"),
@@ -68,8 +67,15 @@ def detail_view(installed: dict[str, Any]) -> RenderableType:
         heading("Permissions"),
         permissions_view(installed["permissions"]),
         heading("Configuration"),
-        facts([(printable(name), as_json(value, indent=None)) for name, value in installed["config"].items()]),
-        facts([("secrets", secrets)]),
+        facts(
+            [
+                *((printable(name), as_json(value, indent=None)) for name, value in installed["config"].items()),
+                *(
+                    (printable(name), "set" if held["stored"] else "not set")
+                    for name, held in installed["secrets"].items()
+                ),
+            ]
+        ),
         heading("It contributes"),
         contributions(installed["contributes"]),
     )

@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="The server is JACKFIELD_URL (http://127.0.0.1:8000 when it is not set), and JACKFIELD_TOKEN says who you are."
+    epilog="The server is JACKFIELD_URL (http://127.0.0.1:8000 when not set), and JACKFIELD_TOKEN says who you are."
     "\n\nIt ends with 0 when all went well, 1 when something was refused or failed, 2 when the command line is wrong.",
 )
 
@@ -84,7 +84,8 @@ _add(_TENANT, "list", installed.list_command, "jackfield list", "jackfield list 
 _add(_TENANT, "show", installed.show, "jackfield show loyalty-points")
 _add(
     _TENANT, "configure", installed.configure,
-    "jackfield configure loyalty-points '{\"points_per_dollar\": 2}'", "jackfield configure loyalty-points @config.json",
+    "jackfield configure loyalty-points '{\"points_per_dollar\": 2}'",
+    "jackfield configure loyalty-points @config.json",
 )  # fmt: skip
 _add(
     _TENANT, "grants", installed.grants,
@@ -100,13 +101,16 @@ _add(
 
 _add(
     _USE, "call", calling.call,
-    "jackfield call echo echo '{\"text\": \"hello\"}'", "jackfield call echo pings", "jackfield call echo echo @arguments.json --json",
+    "jackfield call echo echo '{\"text\": \"hello\"}'",
+    "jackfield call echo pings",
+    "jackfield call echo echo @arguments.json --json",
 )  # fmt: skip
 _add(_USE, "functions", calling.functions, "jackfield functions", "jackfield functions echo --json")
 _add(_USE, "emit", calling.emit, "jackfield emit demo.ping '{\"n\": 1}'")
 _add(
     _USE, "filter", calling.filter_command,
-    "jackfield filter booking.beforeCreate @booking.json", "jackfield filter booking.beforeCreate @booking.json --dry-run",
+    "jackfield filter booking.beforeCreate @booking.json",
+    "jackfield filter booking.beforeCreate @booking.json --dry-run",
 )  # fmt: skip
 
 _add(_WATCH, "logs", reading.logs, "jackfield logs echo", "jackfield logs echo --follow --level warning")

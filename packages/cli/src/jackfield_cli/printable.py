@@ -1,7 +1,7 @@
 """Text from elsewhere, made fit for a terminal.
 
-Names, log lines and error messages are written by plugins and publishers. Printed as they are, an escape sequence in one
-could rewrite what the terminal shows, a consent table above all, and a change of writing direction could reorder it.
+Names, log lines and error messages are written by plugins and publishers. Printed as they are, an escape sequence in
+one could rewrite what the terminal shows, a consent table above all; a change of writing direction could reorder it.
 """
 
 from __future__ import annotations

@@ -13,13 +13,16 @@ __all__ = ["problem_in"]
 # The server's hints are for callers of its API. Where a command does the same, it is the better advice.
 _HINTS = {
     "activation-failed": "`jackfield errors {slug}` has the trace.",
+    "arguments-invalid": "`jackfield functions --json` has the schema of its arguments.",
     "already-installed": "`jackfield show {slug}` shows it. Change it by `configure` and `grants`.",
     "config-invalid": "`jackfield plan {slug} --json` has the schema under `config_schema`.",
     "credentials-missing": "Set JACKFIELD_TOKEN to a token, or pass --token.",
+    "function-unknown": "`jackfield functions` lists what can be called.",
     "grants-missing": "Grant them one by one with --grant, or all with --grant-all.",
     "grants-unknown": "`jackfield plan {slug}` shows what it asks for.",
     "grants-withdrawn": "`jackfield grants {slug} --give PERMISSION`, then `jackfield activate {slug}`.",
     "needs-configuration": "`jackfield configure {slug} '{{…}}'`, then `jackfield activate {slug}`.",
+    "not-found": "Is the server older than this command? `jackfield health` has its version.",
     "not-installed": "`jackfield list` shows what is installed.",
     "plugin-hook-failed": "`jackfield errors {slug}` has the trace.",
     "plugin-not-found": "`jackfield search` shows what there is.",

@@ -58,7 +58,7 @@ def start_zygote(
         control=theirs.fileno(),
         layers=(layers_of(level) & ~without).value,
         optional_layers=(optional_layers(level) & ~without).value,
-        stdlib_image=str(stdlib.cached_image(cache or default_cache())),
+        stdlib_image=str(stdlib.cached_image(cache or default_cache()).absolute()),
     )
     paths = [str(Path(module.__file__ or "").parent.parent) for module in (msgspec, jackfield_sdk, jackfield_sandbox)]
     command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM.format(paths=paths), msgspec.json.encode(boot).decode()]

@@ -106,7 +106,7 @@ def _one_life(image: bytes, *, with_failures: bool) -> None:
     with ours, theirs:
         finder = images.install(images.Image(memoryview(image)))
         try:
-            guest = Guest(Channel(theirs.fileno()), is_strict=False)
+            guest = Guest(Channel(theirs.fileno()))
             guest.redirect_output()
             config = msgspec.Raw(wire.encode({"rate": 0.5}))
             _say(ours, guest, wire.Load(wire.PROTOCOL_VERSION, "rehearsal", _NAME, config))
@@ -127,7 +127,8 @@ def _one_life(image: bytes, *, with_failures: bool) -> None:
 
 def _call(ours: socket.socket, guest: Guest, kind: str, handler: str, payload: object, host_calls: int = 0) -> None:
     context = wire.CallContext("tenant", "inv", kind, wire.Caller("member", "owner"), wire.Delivery("d", 1))
-    call = wire.Call(1, kind, handler, msgspec.Raw(wire.encode(payload)), context)
+    is_plain = kind == "function"
+    call = wire.Call(1, kind, handler, msgspec.Raw(wire.encode(payload)), context, is_plain)
     # The answers to the capability calls lie ready; each life numbers its calls from one.
     value = msgspec.Raw(wire.encode({"found": True, "value": {"a": 1}}))
     first = guest.host_call_count + 1

@@ -209,7 +209,7 @@ class _Zygote:
         gc.disable()
         rehearse()
         self._sealer.prepare()
-        self._guest = Guest(is_strict=False)
+        self._guest = Guest()
         self._guest.redirect_output()
         gc.collect()
         self._filling = fill_pools()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ class Context:
         "trigger", "user",
     )  # fmt: skip
 
-    def __init__(self, call: CallContext, config: Any, host: Host) -> None:
+    def __init__(self, call: CallContext, config: Callable[[], Any], host: Host) -> None:
         self._call = call
         self.tenant = Tenant(call.tenant_id)
         self.user: Caller | None = call.caller
@@ -58,9 +59,7 @@ class Context:
         Raises:
             PluginError: `config-incomplete`: the tenant has not set what has no default.
         """
-        if isinstance(self._config, PluginError):
-            raise self._config.with_traceback(None)
-        return self._config
+        return self._config()
 
     @property
     def now(self) -> datetime:

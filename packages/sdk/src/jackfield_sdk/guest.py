@@ -43,6 +43,7 @@ _TRACE_FRAMES = 12
 _OWN_FOLDER = __file__.rpartition("/")[0].rpartition("/")[0]
 """Folder that holds `jackfield_sdk`."""
 _LINE_CHARS = 4000
+_NOT_TYPED = object()
 _TEXT_CHARS = 2000
 _CODE_CHARS = 80
 _MAX_INTEGER = 2**63
@@ -123,8 +124,6 @@ class Guest:
     Args:
         prepare: Called with the `Load` message before the module is imported (an isolate mounts its code image there).
         plugin: Serve this one rather than import a module's (in tests).
-        is_strict: Check arguments of plain types here. In an isolate the platform has checked them against the schema
-            already, and looking at the author's types would cost a cold call half a millisecond.
     """
 
     def __init__(
@@ -133,13 +132,12 @@ class Guest:
         prepare: Callable[[wire.Load], None] | None = None,
         *,
         plugin: Plugin | None = None,
-        is_strict: bool = True,
     ) -> None:
         self._channel = channel or Channel(-1)
         self._prepare = prepare
-        self._is_strict = is_strict
         self._given = plugin
         self._plugin: Plugin | None = None
+        self._loaded: wire.Load | None = None
         self._config: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -199,7 +197,8 @@ class Guest:
             if message.protocol != wire.PROTOCOL_VERSION:
                 raise WireError(f"protocol {message.protocol}, this SDK speaks {wire.PROTOCOL_VERSION}")
             plugin = self._given or self._import(message)
-            self._config = self._typed_config(plugin, message)
+            self._loaded = message
+            self._config = _NOT_TYPED
             self._plugin = plugin
         except BaseException as error:  # whatever an author's module raises on import is his to read
             return wire.Ready(wire.PROTOCOL_VERSION, failure_of(error))
@@ -212,6 +211,18 @@ class Guest:
         if not isinstance(plugin, Plugin):
             raise ManifestError(f"{message.entry}.py does not define `plugin`", hint="plugin = jf.Plugin(…)")
         return plugin
+
+    def _configuration(self) -> Any:
+        """The configuration, typed when a handler asks for it first: many never do.
+
+        Raises:
+            PluginError: `config-incomplete`.
+        """
+        if self._config is _NOT_TYPED and self._plugin is not None and self._loaded is not None:
+            self._config = self._typed_config(self._plugin, self._loaded)
+        if isinstance(self._config, PluginError):
+            raise self._config.with_traceback(None)
+        return self._config
 
     def _typed_config(self, plugin: Plugin, message: wire.Load) -> Any:
         if plugin.config_type is None:
@@ -247,9 +258,9 @@ class Guest:
             handler = self._plugin.handlers.get(call.handler)
             if handler is None:
                 raise WireError(f"no handler `{call.handler}`")
-            context = Context(call.context, self._config, self._channel)
+            context = Context(call.context, self._configuration, self._channel)
             payload = msgspec.msgpack.decode(call.payload)
-            if handler.takes == "arguments" and not self._is_strict and _is_plain(handler.function, payload):
+            if call.is_plain and handler.takes == "arguments":
                 given = payload
             else:
                 given = _typed(payload, handler)
@@ -276,18 +287,6 @@ class Guest:
 
 def _fields(struct: Any) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-_PLAIN_NAMES = ("str", "int", "bool", "dict", "list", "Any", "list[str]", "dict[str, Any]", "dict[str, str]")
-_PLAIN: frozenset[object] = frozenset(
-    {*_PLAIN_NAMES, *(f"{name} | None" for name in _PLAIN_NAMES), str, int, bool, dict, list}
-)
-"""Annotations whose values are in Python what they are in JSON, so that there is nothing to convert."""
-
-
-def _is_plain(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
-    annotations = function.__annotations__
-    return all(annotations.get(name) in _PLAIN for name in arguments)
 
 
 def failure_of(error: BaseException) -> wire.Failure:
@@ -396,9 +395,12 @@ def _encode(kind: str, payload: Any, given: Any, value: Any) -> bytes:
 def _trace(error: BaseException) -> str:
     """The trace, the plugin's own frames alone: ours, and where the host keeps its files, are nobody's business."""
     try:
+        # The package that seals us is above the SDK, so it is looked for rather than imported.
+        sealing = getattr(sys.modules.get("jackfield_sandbox"), "__file__", None) or "<none>"
+        hidden = ("<frozen", _OWN_FOLDER, sealing.rpartition("/")[0])
         report = traceback.TracebackException.from_exception(error, limit=-_TRACE_FRAMES, compact=True)
         for part in _chain(report):
-            frames = [frame for frame in part.stack if not frame.filename.startswith(("<frozen", _OWN_FOLDER))]
+            frames = [frame for frame in part.stack if not frame.filename.startswith(hidden)]
             for frame in frames:
                 frame.filename = frame.filename.removeprefix(sys.base_prefix)
                 if frame.filename.startswith("/"):

@@ -272,6 +272,7 @@ class Platform:
         )
         app.include_router(lifecycle.router(self.lifecycle))
         app.include_router(lifecycle.reading_router(self.lifecycle, self.records))
+        app.include_router(lifecycle.deliveries_router(self.lifecycle, self.deliveries))
         app.include_router(records.router(self.records))
 
         @app.get("/api/health", tags=["operations"], operation_id="getHealth")

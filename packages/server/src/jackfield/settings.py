@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["IsolationLevel", "LimitSettings", "Settings"]
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JACKFIELD_", frozen=True)
 
-    data_dir: Path = Path(".data")
+    data_dir: Path = Field(default=Path(".data"), validate_default=True)
     database_url: str | None = None
     """SQLAlchemy URL; a SQLite file in `data_dir` when absent."""
     secret_key: str | None = None
@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     max_package_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     public_url: str = "http://127.0.0.1:8000"
     limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        # Processes with another working directory are told of files below it.
+        return path.absolute()
 
     @property
     def database_file(self) -> Path:

@@ -21,7 +21,7 @@ def signing_key(home: Path) -> SigningKey:
     return default_key(home / "keys")
 
 
-async def pack(folder: Path, out: Path, home: Path) -> Path:
+async def pack(folder: Path, out: Path, home: Path) -> None:
     """Make a signed package of a plugin's folder, in a process of its own.
 
     Args:
@@ -31,7 +31,7 @@ async def pack(folder: Path, out: Path, home: Path) -> Path:
         PackError: It did not work.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import sys; from pathlib import Path; from jackfield_cli.pack import pack_project; pack_project(Path(sys.argv[1]), Path(sys.argv[3]))", str(folder), "--out", str(out),
+        sys.executable, "-m", "jackfield_cli", "pack", str(folder), "--out", str(out),
         env={**os.environ, "JACKFIELD_HOME": str(home)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -40,4 +40,3 @@ async def pack(folder: Path, out: Path, home: Path) -> Path:
     output, _ = await process.communicate()
     if process.returncode != 0:
         raise PackError(f"{folder.name} cannot be packed: {output.decode(errors='replace').strip()}")
-    return out

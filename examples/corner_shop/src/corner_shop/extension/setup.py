@@ -103,8 +103,11 @@ async def _publish(platform: Platform, home: Path, plugins: Path) -> None:
     if key.key_id not in {known.key_id for known in await platform.registry.keys(_PUBLISHER)}:
         await platform.registry.add_key(_PUBLISHER, key.public, key.proof(_PUBLISHER), "demo", actor="corner-shop")
     with TemporaryDirectory() as folder:
-        for slug in missing:
-            package = await pack(plugins / slug, Path(folder) / f"{slug}.jfp", home)
+        packages = [(plugins / slug, Path(folder) / f"{slug}.jfp") for slug in missing]
+        async with asyncio.TaskGroup() as group:
+            for source, package in packages:
+                group.create_task(pack(source, package, home))
+        for _, package in packages:
             await platform.registry.publish(_chunks(package), _PUBLISHER)
 
 

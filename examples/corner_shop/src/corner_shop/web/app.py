@@ -32,9 +32,14 @@ def create_app(extension: Extension, *, session_key: bytes, listens_on: str) -> 
     app.mount("/assets", StaticFiles(directory=Path(__file__).parent / "static"))
     for page in (entrance, dashboard, till, sales, bookings, customers, products, plugins):
         app.include_router(page.router, dependencies=[Depends(own_host)])
+    app.add_api_route("/t/{rest:path}", _no_such_page, dependencies=[Depends(own_host)])
     # Last, so that our own pages come first: the platform has /api and /metrics.
     app.mount("/", extension.asgi)
     return app
+
+
+async def _no_such_page() -> None:
+    raise NotFoundError("There is no page at this address.")
 
 
 async def _sign_in(request: Request, error: Exception) -> Response:

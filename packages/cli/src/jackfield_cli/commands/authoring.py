@@ -38,7 +38,7 @@ def new(
     terminal.answer(
         {"slug": slug, "folder": str(target), "files": written},
         lambda: stack(
-            done(f"{slug} is in {target}"),
+            done(f"{target} holds the plugin {slug}"),
             facts([("", written)]),
             facts([("next", f"jackfield check {target}"), ("", f"python -m pytest {target}")]),
         ),
@@ -47,7 +47,7 @@ def new(
 
 @local
 def check(terminal: Terminal, folder: Folder) -> None:
-    """Say what a plugin contributes and asks for. Everything that `pack` would refuse, this refuses; no file is written."""
+    """Say what a plugin contributes and asks for. What `pack` would refuse, this refuses; no file is written."""
     with tempfile.TemporaryDirectory() as elsewhere:
         # The one sure way to know what packing would say is to pack. The key signs this once and is gone.
         packed = pack_project(folder, Path(elsewhere), key=SigningKey(Ed25519PrivateKey.generate()))

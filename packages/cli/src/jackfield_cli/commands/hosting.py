@@ -32,7 +32,7 @@ def demo(context: typer.Context, data: Data = Path(".demo"), port: Port = 8000, 
 
 
 def doctor(context: typer.Context) -> None:
-    """Attack this machine's isolation, and say which layer stopped what. Options: `--level`, `--without`, `--matrix`, `--json`."""
+    """Attack this machine's isolation, and say which layer stopped what. Takes `--level`, `--matrix`, `--json`."""
     _become("jackfield", "the platform", ["doctor", *context.args])
 
 

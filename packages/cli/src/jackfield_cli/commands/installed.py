@@ -50,7 +50,7 @@ def configure(
         str,
         typer.Argument(
             metavar="JSON|@FILE",
-            help="The whole configuration: what is left out takes its default.",
+            help="All of it: what is left out takes its default.",
             show_default=False,
         ),
     ],

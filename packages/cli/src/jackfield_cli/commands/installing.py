@@ -85,7 +85,9 @@ def install(
 def uninstall(
     session: Session,
     slug: Installed,
-    data: Annotated[DataChoice, typer.Option(help="What becomes of its data.")] = DataChoice.DELETE,
+    data: Annotated[
+        DataChoice, typer.Option(metavar="delete|keep|export", help="What becomes of its data.")
+    ] = DataChoice.DELETE,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="With `--data export`: save the export here.")
     ] = None,
@@ -191,7 +193,7 @@ def _fate(data: DataChoice, out: Path | None) -> str:
 
 
 def _counts(owned: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in owned.items() if count) or "nothing"
+    return ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in owned.items() if count) or "nothing"
 
 
 def _said(installed: dict[str, Any], what: str) -> str:
@@ -199,7 +201,7 @@ def _said(installed: dict[str, Any], what: str) -> str:
 
 
 def _plan_view(planned: dict[str, Any]) -> RenderableType:
-    conflicts = planned["conflicts"]
+    conflicts = [(one["code"], one["message"], one["hint"]) for one in planned["conflicts"]]
     return stack(
         heading(f"{planned['name']} {planned['version']} from {planned['publisher_id']}"),
         facts([("", planned["summary"]), ("sha-256", planned["digest"])]),
@@ -218,7 +220,5 @@ def _plan_view(planned: dict[str, Any]) -> RenderableType:
         heading("Before it can work") if planned["missing_config"] else None,
         facts([("configure", planned["missing_config"])]) if planned["missing_config"] else None,
         heading("In the way") if conflicts else None,
-        listing(("", "", ""), [(c["code"], c["message"], c["hint"]) for c in conflicts], empty="")
-        if conflicts
-        else None,
+        listing(("", "", ""), conflicts, empty="") if conflicts else None,
     )

@@ -104,7 +104,7 @@ def health(
         str | None, typer.Argument(metavar="[SLUG]", help="The platform, when left out.", show_default=False)
     ] = None,
 ) -> None:
-    """Ask a plugin, or the platform, whether it is well."""
+    """Ask a plugin, or the platform, whether it is well. Ends with 1 when it is not."""
     found = session.client.get("health") if slug is None else session.client.get("plugins", path_of(slug), "health")
     session.terminal.answer(found, lambda: _health_view(found))
     if found.get("status") not in ("ok", "unchecked"):
@@ -142,7 +142,8 @@ def audit(
 def me(session: Session) -> None:
     """Who your token stands for."""
     found = session.client.get("me")
-    tenant, member = found["tenant"] or {}, found["member"] or {}
+    tenant: dict[str, Any] = found["tenant"] or {}
+    member: dict[str, Any] = found["member"] or {}
     session.terminal.answer(
         found,
         lambda: facts(

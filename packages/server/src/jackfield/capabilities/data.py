@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.operations import Arguments, Capability, Id, Limit, Offset, answer, fields_of, operation
-from jackfield.capabilities.permissions import covers
+from jackfield.capabilities.permissions import RESERVED, covers
 from jackfield.capabilities.tables import OrderNames, Where
 from jackfield.data_adapters import Condition, DataAdapter, parse_order
 
@@ -59,9 +59,15 @@ def _writes(arguments: _Get | _Create | _Update) -> str:
 
 
 class Data:
-    """The capability."""
+    """The capability.
+
+    Raises:
+        ValueError: The host calls an entity by a word that permissions have for something else.
+    """
 
     def __init__(self, adapter: DataAdapter) -> None:
+        if taken := RESERVED.intersection(adapter.entities()):
+            raise ValueError(f"no entity may be called `{min(taken)}`: permissions use the word")
         self._adapter = adapter
         self.operations: Capability = {
             "entities": operation(_None, None, self._entities),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from jackfield.data_adapters.conditions import Condition, Order, Scalar, check_conditions, parse_order
 from jackfield.data_adapters.deadlines import query_deadline
 from jackfield.data_adapters.errors import (
-    ConditionInvalidError,
+    ComparisonInvalidError,
     EntityConflictError,
     EntityNotFoundError,
     EntityNotOpenError,
@@ -22,8 +22,8 @@ from jackfield.data_adapters.interfaces import DataAdapter
 from jackfield.data_adapters.sql import SqlAdapter
 
 __all__ = [
+    "ComparisonInvalidError",
     "Condition",
-    "ConditionInvalidError",
     "DataAdapter",
     "EntityConflictError",
     "EntityNotFoundError",

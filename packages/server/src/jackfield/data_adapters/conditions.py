@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from jackfield.data_adapters.errors import ConditionInvalidError
+from jackfield.data_adapters.errors import ComparisonInvalidError
 
 __all__ = ["INT_MAX", "INT_MIN", "Condition", "Operator", "Order", "Scalar", "check_conditions", "parse_order"]
 
@@ -47,7 +47,7 @@ def check_conditions(conditions: Sequence[Condition]) -> None:
     """Refuse values that do not go with their operator.
 
     Raises:
-        ConditionInvalidError: With the field it is about.
+        ComparisonInvalidError: With the field it is about.
     """
     for condition in conditions:
         value = condition.value
@@ -85,5 +85,5 @@ def _check_pattern(condition: Condition, value: Any) -> None:
         raise _wrong(condition, "takes a pattern that does not end in the escape character")
 
 
-def _wrong(condition: Condition, reason: str) -> ConditionInvalidError:
-    return ConditionInvalidError(f"condition on `{condition.field[:80]}`: `{condition.operator}` {reason}")
+def _wrong(condition: Condition, reason: str) -> ComparisonInvalidError:
+    return ComparisonInvalidError(f"condition on `{condition.field[:80]}`: `{condition.operator}` {reason}")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from jackfield.data_adapters.errors import QueryTooSlowError
 
-__all__ = ["query_deadline"]
+__all__ = ["query_deadline", "sqlstate"]
 
 _AGAIN_S = 0.05
 _CANCELLED = "57014"
@@ -36,7 +36,7 @@ async def query_deadline(session: AsyncSession, limit_s: float) -> AsyncGenerato
     try:
         yield connection
     except DBAPIError as error:
-        if _sqlstate(error) == _CANCELLED:
+        if sqlstate(error) == _CANCELLED:
             raise QueryTooSlowError(limit_s) from error
         raise
 
@@ -70,5 +70,6 @@ async def _interrupted(connection: AsyncConnection, limit_s: float) -> AsyncGene
         await asyncio.wait([watcher])
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
+def sqlstate(error: DBAPIError) -> str | None:
+    """The code that the SQL standard has for what went wrong; None from SQLite."""
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jackfield.errors import ConflictError, InvalidError, MissingError, UnavailableError
 
 __all__ = [
-    "ConditionInvalidError",
+    "ComparisonInvalidError",
     "EntityConflictError",
     "EntityNotFoundError",
     "EntityNotOpenError",
@@ -16,10 +16,10 @@ __all__ = [
 ]
 
 
-class ConditionInvalidError(InvalidError):
+class ComparisonInvalidError(InvalidError):
     """A condition whose value does not go with its operator."""
 
-    code = "condition-invalid"
+    code = "comparison-invalid"
     default_hint = "Compare with one number or text; `in` takes a list, `like` a text with % and _."
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.data_adapters.conditions import Condition, Order, check_conditions
-from jackfield.data_adapters.deadlines import query_deadline
+from jackfield.data_adapters.deadlines import query_deadline, sqlstate
 from jackfield.data_adapters.errors import (
-    ConditionInvalidError,
+    ComparisonInvalidError,
     EntityConflictError,
     EntityNotFoundError,
     EntityNotOpenError,
@@ -158,7 +158,7 @@ class _Opened:
         for name, is_descending in order:
             column = self._readable_column(name, "sort by")
             if is_json(column):
-                raise ConditionInvalidError(f"`{name}` holds data without an order")
+                raise ComparisonInvalidError(f"`{name}` holds data without an order")
             found.append(column.desc().nulls_last() if is_descending else column.asc().nulls_first())
         return [*found, self.key]
 
@@ -174,7 +174,7 @@ class _Opened:
         operator, value = condition.operator, condition.value
         if operator == "like":
             if not isinstance(column.type, types.String) or isinstance(column.type, types.Enum):
-                raise ConditionInvalidError(f"condition on `{condition.field}`: `like` is for texts")
+                raise ComparisonInvalidError(f"condition on `{condition.field}`: `like` is for texts")
             return column.ilike(value, escape="\\")
         if isinstance(value, list):
             values = [self._comparable(condition, item) for item in value if item is not None]
@@ -199,11 +199,11 @@ class _Opened:
 
     def _comparable(self, condition: Condition, value: Any) -> Any:
         if is_json(self._readable[condition.field]):
-            raise ConditionInvalidError(f"condition on `{condition.field}`: the field can only be compared with null")
+            raise ComparisonInvalidError(f"condition on `{condition.field}`: the field can only be compared with null")
         try:
             return self._writers[condition.field](value)
         except FieldMismatchError as error:
-            raise ConditionInvalidError(f"condition on `{condition.field}`: the field {error}") from error
+            raise ComparisonInvalidError(f"condition on `{condition.field}`: the field {error}") from error
 
     def _readable_column(self, name: str, use: str) -> Column[Any]:
         try:
@@ -256,13 +256,19 @@ class _Opened:
             return await session.execute(statement)
         except IntegrityError as error:
             raise EntityConflictError(self._name) from error
-        except DataError as error:
-            raise FieldValueError(self._name, "*", "a value is out of its column's range") from error
-        except DBAPIError:
-            raise
         except StatementError as error:
-            # A type decorator of the host did not take the value.
-            raise FieldValueError(self._name, "*", "a value does not fit its column") from error
+            # From the database, its driver, or a type decorator of the host.
+            if _is_about_values(error):
+                raise FieldValueError(self._name, "*", "a value does not fit its column") from error
+            raise
+
+
+def _is_about_values(error: StatementError) -> bool:
+    if isinstance(error, DataError) or not isinstance(error, DBAPIError):
+        return True
+    # Drivers differ in what they call it. SQLSTATE has a class for it; a driver that sees it itself says ValueError.
+    state = sqlstate(error)
+    return state.startswith("22") if state else isinstance(getattr(error.orig, "__cause__", None), ValueError)
 
 
 def _target(column: Column[Any], surface: Surface) -> tuple[Column[Any], Column[Any]] | None:

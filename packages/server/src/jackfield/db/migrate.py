@@ -13,6 +13,7 @@ import asyncio
 import importlib
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ VERSION_TABLE = "jf_schema_version"
 _FOLDER = Path(__file__).parent / "migrations"
 # Any number will do, as long as no other program locks the same one.
 _POSTGRESQL_LOCK = 0x6A61636B
+# Alembic keeps its present context in a global of the process.
+_alembic_in_use = threading.Lock()
 
 
 def load_models() -> None:
@@ -106,6 +109,16 @@ def _config(connection: Connection | None) -> Config:
 
 
 async def _with_alembic(database: Database, run: Callable[[Config], None]) -> None:
+    # An asyncio lock would belong to one loop, and a thread that waits for a lock cannot be cancelled.
+    while not _alembic_in_use.acquire(blocking=False):  # noqa: ASYNC110  # so we ask again
+        await asyncio.sleep(0.01)
+    try:
+        await _run_locked(database, run)
+    finally:
+        _alembic_in_use.release()
+
+
+async def _run_locked(database: Database, run: Callable[[Config], None]) -> None:
     async with database.engine.connect() as connection:
         if database.is_sqlite:
             # To alter a table, Alembic copies and drops it, and a drop would take the rows that refer to it along. The

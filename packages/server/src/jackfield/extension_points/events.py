@@ -57,7 +57,7 @@ class Events:
             if schema is None:
                 schema = self._host_schemas[name] = json_schema_of(event.payload, path=name)
             if problems := self._schemas.problems("host", name, schema, plain):
-                raise PayloadInvalidError(f"the payload does not fit `{name}`", errors=problems)
+                raise PayloadInvalidError(f"the payload does not fit `{name}`: {problems[0]}", errors=problems)
         if session is not None:
             return outbox.add(session, tenant_id, name, plain)
         async with self._database.write(tenant_id) as own:

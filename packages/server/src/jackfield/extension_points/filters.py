@@ -95,7 +95,7 @@ class Filters:
     async def _run(self, tenant_id: str, hook: FilterHook, payload: Any, caller: Caller | None, *, stops: bool) -> FilterRun:
         current = msgspec.to_builtins(payload, str_keys=True)
         if problems := self._problems(hook, current):
-            raise PayloadInvalidError(f"the payload does not fit `{hook.name}`", errors=problems)
+            raise PayloadInvalidError(f"the payload does not fit `{hook.name}`: {problems[0]}", errors=problems)
         run = FilterRun(current)
         plugins = await self._active.get(tenant_id)
         for installation, part in plugins.filters.get(hook.name, ()):
@@ -109,7 +109,7 @@ class Filters:
             status, changed = outcome.status, False
             if status == "ok":
                 if problems := self._problems(hook, outcome.value):
-                    status, message = "ignored", f"what it returned does not fit: {problems[0]['path']} {problems[0]['message']}"
+                    status, message = "ignored", f"what it returned does not fit: {problems[0]}"
                 else:
                     changed = outcome.value != run.payload
                     run.payload = outcome.value
@@ -127,7 +127,7 @@ class Filters:
                 raise FilterAbortedError(f"{installation.slug} failed: {message}", plugin=installation.slug)
         return run
 
-    def _problems(self, hook: FilterHook, value: Any) -> list[dict[str, str]]:
+    def _problems(self, hook: FilterHook, value: Any) -> list[str]:
         if hook.payload is None:
             return []
         schema = self._host_schemas.get(hook.name)

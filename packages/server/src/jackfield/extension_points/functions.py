@@ -58,6 +58,7 @@ class Functions:
         self._invoker = invoker
         self._schemas = SchemaCache()
         self._index: dict[str, dict[str, Function]] = {}
+        self._plain: dict[tuple[str, str], bool] = {}
 
     async def call(
         self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
@@ -74,11 +75,12 @@ class Functions:
         if caller is not None and _RANK.get(caller.role, -1) < _RANK[function.role]:
             raise RoleTooLowError(f"`{name}` needs the role {function.role}", needed=function.role)
         if problems := self._schemas.problems(installation.digest, f"{name}:in", function.parameters, arguments):
-            first = problems[0]
-            where = f"{first['path']}: " if first["path"] else ""
-            raise ArgumentsInvalidError(f"{where}{first['message']}", errors=problems)
+            raise ArgumentsInvalidError(problems[0], errors=problems)
         outcome = await self._invoker.run(
-            Invocation(installation, "function", name, function.handler, arguments, function.timeout_ms, caller)
+            Invocation(
+                installation, "function", name, function.handler, arguments, function.timeout_ms, caller,
+                is_plain=self._is_plain(installation.digest, function),
+            )  # fmt: skip
         )
         metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
         failure = outcome.failure
@@ -86,14 +88,21 @@ class Functions:
             error = FunctionError(failure.code, failure.message, failure.hint)
             return FunctionResult(success=False, output=None, error=error, metrics=metrics)
         if problems := self._schemas.problems(installation.digest, f"{name}:out", function.returns, outcome.value):
-            first = problems[0]
             error = FunctionError(
                 "result-invalid",
-                f"what the plugin returned does not fit its own declaration: {first['path']} {first['message']}",
+                f"what the plugin returned does not fit its own declaration: {problems[0]}",
                 "This is a defect of the plugin.",
             )
             return FunctionResult(success=False, output=None, error=error, metrics=metrics)
         return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics)
+
+    def _is_plain(self, digest: str, function: Function) -> bool:
+        key = (digest, function.name)
+        known = self._plain.get(key)
+        if known is None:
+            properties = function.parameters.get("properties", {})
+            known = self._plain[key] = all(_is_plain_schema(schema) for schema in properties.values())
+        return known
 
     async def find(self, tenant_id: str, slug: str, name: str) -> tuple[ActiveInstallation, Function]:
         """The installation and the function's declaration."""
@@ -117,3 +126,20 @@ class Functions:
             for slug, installation in sorted(plugins.by_slug.items())
             for function in installation.manifest.functions
         )
+
+
+_PLAIN_TYPES = frozenset({"string", "integer", "boolean", "null"})
+_CONVERTED = frozenset({"format", "contentEncoding", "enum", "const", "$ref", "properties", "prefixItems", "uniqueItems"})
+"""Keywords of types that are something else in Python than in JSON: dates, bytes, enumerations, structs, tuples, sets."""
+
+
+def _is_plain_schema(schema: Any) -> bool:
+    """Whether every value that fits a schema is in Python what it is in JSON, so that the handler can have it as it is."""
+    if not isinstance(schema, dict) or _CONVERTED & schema.keys():
+        return False
+    if "anyOf" in schema:
+        return all(_is_plain_schema(option) for option in schema["anyOf"])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # data of any shape
+    kind = schema.get("type")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # data of any shape
+    if kind == "array":
+        return _is_plain_schema(schema.get("items"))  # pyright: ignore[reportUnknownMemberType]  # data of any shape
+    return kind in _PLAIN_TYPES

@@ -1,4 +1,4 @@
-"""JSON Schema validation on every trigger: compiled once, never following a reference to elsewhere."""
+"""JSON Schema validation on every trigger: a schema is weighed and compiled once, then used by name."""
 
 from __future__ import annotations
 
@@ -6,51 +6,31 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema_rs
+from jackfield.capabilities.schemas import Checked
+from jackfield.errors import JackfieldError
 
-__all__ = ["SchemaCache", "compile_schema"]
+__all__ = ["SchemaCache"]
 
 _MOST = 4096
-_ERRORS = 20
-
-
-def compile_schema(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    """A validator that needs nothing from outside. Patterns run in linear time, so that no value can hang the node.
-
-    Raises:
-        ValueError: The schema is not valid.
-    """
-    return jsonschema_rs.Draft202012Validator(
-        dict(schema), offline=True, pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000)
-    )
 
 
 class SchemaCache:
-    """Validators by release digest and name of the schema."""
+    """Schemas by release digest and name."""
 
     def __init__(self) -> None:
-        self._validators: OrderedDict[tuple[str, str], jsonschema_rs.Draft202012Validator | None] = OrderedDict()
+        self._checked: OrderedDict[tuple[str, str], Checked] = OrderedDict()
 
-    def problems(self, digest: str, name: str, schema: Mapping[str, Any], value: Any) -> list[dict[str, str]]:
-        """What is wrong with a value: path and message of each error; empty when nothing is."""
-        key = (digest, name)
-        validator = self._validators.get(key)
-        if validator is None:
+    def problems(self, digest: str, name: str, schema: Mapping[str, Any], value: Any) -> list[str]:
+        """What is wrong with a value, a sentence each; empty when nothing is. A schema that may not be used fits nothing."""
+        checked = self._checked.get((digest, name))
+        if checked is None:
             if not schema:
                 return []
             try:
-                validator = compile_schema(schema)
-            except ValueError as error:
-                return [{"path": "", "message": f"the schema itself cannot be used: {str(error)[:200]}"}]
-            self._validators[key] = validator
-            if len(self._validators) > _MOST:
-                self._validators.popitem(last=False)
-        if validator.is_valid(value):
-            return []
-        found: list[dict[str, str]] = []
-        for error in validator.iter_errors(value):
-            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-            found.append({"path": path.lstrip("."), "message": error.message[:300]})
-            if len(found) == _ERRORS:
-                break
-        return found
+                checked = Checked(schema)
+            except JackfieldError as error:
+                return [f"the schema itself cannot be used: {error}"]
+            self._checked[digest, name] = checked
+            if len(self._checked) > _MOST:
+                self._checked.popitem(last=False)
+        return checked.problems(value)

@@ -58,6 +58,7 @@ class Invocation:
         name: What was triggered: the hook, event, function, route or slot.
         payload: Plain data.
         timeout_ms: The handler's budget; the platform's limit applies when it is lower.
+        is_plain: The payload has been checked, and has only values that need no conversion.
     """
 
     installation: ActiveInstallation
@@ -69,6 +70,7 @@ class Invocation:
     caller: Caller | None = None
     delivery: Delivery | None = None
     locale: str = "en"
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

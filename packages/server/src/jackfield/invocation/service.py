@@ -11,10 +11,12 @@ from jackfield_sdk import wire
 from jackfield_sdk.errors import WireError
 
 from jackfield.capabilities import CapabilityContext, Gate
+from jackfield.capabilities.log import tidy_lines
+from jackfield.capabilities.plain import NotPlainError, decode_plain
 from jackfield.clock import Clock
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
-from jackfield.invocation.models import ActiveInstallation, Invocation, Outcome, Status
+from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Outcome, Status
 from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, IsolateSpec
 from jackfield.records import InvocationRecord
 from jackfield.settings import LimitSettings
@@ -69,6 +71,7 @@ class Invoker:
             invocation.caller,
             invocation_id,
             invocation.delivery,
+            installation.config,
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
@@ -118,6 +121,7 @@ class Invoker:
                 limits.host_call_bytes,
                 limits.output_bytes,
             ),
+            invocation.is_plain,
         )
 
     def _spec(self, installation: ActiveInstallation) -> IsolateSpec:
@@ -148,7 +152,7 @@ class Invoker:
         *,
         refused: bool = False,
     ) -> Outcome:
-        status, failure, value = self._judge(result)
+        status, failure, value = self._judge(result, invocation.kind)
         if refused:
             status = "refused"
         outcome = Outcome(
@@ -183,18 +187,18 @@ class Invoker:
                 error_message=None if failure is None else failure.message,
                 error_trace=None if failure is None or not failure.trace else failure.trace,
                 delivery_id=None if invocation.delivery is None else invocation.delivery.id,
-                log=[(level, message, dict(fields)) for level, message, fields in result.log],
+                log=tidy_lines(result.log) if "log" in installation.grants else [],
             )
         )
         return outcome
 
-    def _judge(self, result: CallResult) -> tuple[Status, wire.Failure | None, object]:
+    def _judge(self, result: CallResult, kind: Kind) -> tuple[Status, wire.Failure | None, object]:
         if result.status == "ok":
             try:
-                value = msgspec.msgpack.decode(result.value)
-                wire.check_depth(value, self._limits.payload_depth)
-            except (msgspec.DecodeError, WireError, RecursionError, UnicodeDecodeError) as error:
-                return "error", wire.Failure("result-not-data", str(error)[:_TEXT_CHARS]), None
+                value = _response(result.value) if kind == "route" else self._plain(bytes(result.value))
+            except (NotPlainError, msgspec.DecodeError) as error:
+                text = f"the result is not plain data: {error}"
+                return "error", wire.Failure("result-not-data", text[:_TEXT_CHARS], "Return what JSON can carry."), None
             return "ok", None, value
         failure = _clean(result.failure or wire.Failure("plugin-error", "the plugin failed"))
         if result.status == "failed":
@@ -202,6 +206,35 @@ class Invoker:
         if result.status == "unsealed":
             return "refused", failure, None
         return result.status, failure, None
+
+    def _plain(self, data: bytes) -> object:
+        # Looked at before it is decoded: what a plugin sends can be made to hold the node for minutes.
+        return decode_plain(data, max_depth=self._limits.payload_depth, allow_nul=True)
+
+
+class _Response(msgspec.Struct, frozen=True):
+    """What a route answers, as the isolate's own code writes it: the body alone may be bytes."""
+
+    body: msgspec.Raw
+    status: int
+    content_type: str
+    headers: dict[str, str]
+
+
+_response_decoder = msgspec.msgpack.Decoder(_Response)
+_BINARY = frozenset({0xC4, 0xC5, 0xC6})
+
+
+def _response(raw: msgspec.Raw) -> dict[str, object]:
+    """A route's answer.
+
+    Raises:
+        NotPlainError, DecodeError: It is something else.
+    """
+    answer = _response_decoder.decode(raw)
+    body = bytes(answer.body)
+    value = msgspec.msgpack.decode(body, type=bytes) if body[0] in _BINARY else decode_plain(body, allow_nul=True)
+    return {"body": value, "status": answer.status, "content_type": answer.content_type, "headers": answer.headers}
 
 
 def _clean(failure: wire.Failure) -> wire.Failure:

@@ -58,13 +58,14 @@ class IsolateSpec:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """One call. `payload` is msgpack."""
+    """One call. `payload` is msgpack; `is_plain` as in `wire.Call`."""
 
     kind: str
     handler: str
     payload: msgspec.Raw
     context: wire.CallContext
     limits: CallLimits
+    is_plain: bool = False
 
 
 @dataclass(slots=True)

@@ -115,7 +115,10 @@ class Isolate:
         limits = request.limits
         watch = _Watch(self, limits, cpu_before)
         try:
-            self._write(wire.frame(wire.Call(number, request.kind, request.handler, request.payload, request.context)))
+            call = wire.Call(
+                number, request.kind, request.handler, request.payload, request.context, request.is_plain
+            )
+            self._write(wire.frame(call))
             await self._converse(number, limits, host_calls, result)
         except _Ended:
             await self._explain(result)

@@ -12,10 +12,11 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -149,10 +150,10 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Wait until nothing is due: no new event, no delivery ready or running. Runs the dispatcher if nobody does."""
+        await asyncio.sleep(0)  # a `run` that was made a task a moment ago begins now
         if self._task is None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.run())
-                await asyncio.sleep(0)
                 await self.drain()
                 await self.stop()
             return
@@ -246,8 +247,12 @@ class Dispatcher:
 
     async def _carry_out(self, claimed: Claimed) -> None:
         try:
+            # Read here, where a payload that cannot be read harms its own delivery alone.
+            payload = msgspec.json.decode(claimed.payload or "")
             async with asyncio.timeout(self._settings.give_up_s):
-                result = await self._deliver.deliver(claimed.snapshot)
+                result = await self._deliver.deliver(replace(claimed.snapshot, payload=payload))
+        except msgspec.DecodeError as error:
+            result = DeliveryResult("dead", "event-payload-invalid", str(error))
         except Exception as error:
             _log.error("delivery-failed", delivery_id=claimed.snapshot.id, exc_info=error)
             code = "delivery-timeout" if isinstance(error, TimeoutError) else "delivery-failed"

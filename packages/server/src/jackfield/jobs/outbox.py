@@ -14,11 +14,15 @@ from sqlalchemy.orm import Session
 from jackfield import ids
 from jackfield.jobs.errors import EventNameInvalidError, EventPayloadInvalidError
 from jackfield.jobs.models import OutboxEvent
+from jackfield_sdk.errors import WireError
+from jackfield_sdk.wire import check_depth
 
-__all__ = ["PAYLOAD_LIMIT_BYTES", "add", "on_commit", "wake_after_commit"]
+__all__ = ["PAYLOAD_DEPTH", "PAYLOAD_LIMIT_BYTES", "add", "on_commit", "wake_after_commit"]
 
 PAYLOAD_LIMIT_BYTES = 256 * 1024
 """The largest payload, as JSON."""
+PAYLOAD_DEPTH = 64
+"""The deepest nesting; what reads a payload back must not run out of stack."""
 
 _WAKE = "jackfield_wake"
 
@@ -45,7 +49,10 @@ def add(session: AsyncSession | Session, tenant_id: str, name: str, payload: Any
         raise EventNameInvalidError(f"{name!r} cannot name an event.")
     try:
         encoded = msgspec.json.encode(payload).decode()
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        plain = msgspec.json.decode(encoded)
+        check_depth(plain, PAYLOAD_DEPTH)
+        msgspec.msgpack.encode(plain)  # as it will travel to an isolate: no integer over 64 bits
+    except (TypeError, ValueError, RecursionError, OverflowError, WireError) as error:
         raise EventPayloadInvalidError(f"The payload of {name} is no plain data: {error}") from error
     if len(encoded) > PAYLOAD_LIMIT_BYTES:
         raise EventPayloadInvalidError(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -80,12 +79,17 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this node runs now."""
+    """A delivery that this node runs now.
+
+    Attributes:
+        payload: JSON, still to be read into the snapshot; None when the event is gone.
+    """
 
     sequence: int
     failures: int
     max_attempts: int
     snapshot: DeliverySnapshot
+    payload: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,11 +382,11 @@ def claim(session: Session, shares: Mapping[str, int], owner: str, until: dateti
             )
         ).mappings()
     }
-    claimed = [_claimed(row, events[row["event_id"]]) for row in rows]
+    claimed = [_claimed(row, events.get(row["event_id"])) for row in rows]
     return sorted(claimed, key=lambda item: item.sequence)
 
 
-def _claimed(row: RowMapping, event: RowMapping) -> Claimed:
+def _claimed(row: RowMapping, event: RowMapping | None) -> Claimed:
     return Claimed(
         sequence=row["sequence"],
         failures=row["failures"],
@@ -396,10 +400,11 @@ def _claimed(row: RowMapping, event: RowMapping) -> Claimed:
             handler=row["handler"],
             ordered=row["ordered"],
             attempt=row["attempt"],
-            payload=msgspec.json.decode(event["payload"]),
-            source=event["source"],
-            emitted_at=event["created_at"],
+            payload=None,
+            source=event["source"] if event else "",
+            emitted_at=event["created_at"] if event else row["created_at"],
         ),
+        payload=event["payload"] if event else None,
     )
 
 

@@ -322,5 +322,5 @@ class ExportNotFoundError(MissingError):
 
     code = "export-not-found"
 
-    def __init__(self, export_id: str) -> None:
-        super().__init__("there is no such export", export_id=export_id[:64])
+    def __init__(self) -> None:
+        super().__init__("there is no such export")

@@ -77,7 +77,7 @@ class Exports:
         # The path is made anew instead of read from the row: what is in a table is not trusted with the file system.
         path = self._path(tenant_id, row.id) if row else None
         if row is None or path is None or not path.is_file():
-            raise ExportNotFoundError(export_id)
+            raise ExportNotFoundError
         return row, path
 
     def _path(self, tenant_id: str, export_id: str) -> Path:

@@ -52,8 +52,7 @@ class Journal:
         Raises:
             OperationInProgressError: Another operation holds one of the locks.
             Exception: Whatever stopped it, after it was undone. When undoing was not possible either, the operation
-                stays
-                open (or `stuck`) in the journal.
+                stays open (or `stuck`) in the journal.
         """
         run = Run(new_id("op"), order)
         self._running.add(run.id)
@@ -65,8 +64,7 @@ class Journal:
         return run
 
     async def resume(self, operation: OperationRow, steps: Sequence[Step]) -> Run:
-        """Go on with an operation that a crash left open, or go on undoing it. Never raises what stopped it; see
-        `Run.error`."""
+        """Go on with an operation that a crash left open, or go on undoing it. `Run.error` has what stops it."""
         run = await self._load(operation)
         self._running.add(run.id)
         try:
@@ -98,20 +96,11 @@ class Journal:
     # -- the way there ------------------------------------------------------------------------------------------------
 
     async def _open(self, run: Run, steps: Sequence[Step]) -> None:
-        first, order, now = steps[0], run.order, self._clock.now()
+        first = steps[0]
         if not isinstance(first, Change):
-            raise TypeError(f"{order.kind}: the first step is not a change")
-        async with self._database.write(order.tenant_id) as session:
-            session.add(
-                OperationRow(
-                    id=run.id, tenant_id=order.tenant_id, kind=order.kind, slug=order.slug, instance=order.instance,
-                    installation_id=order.installation_id, state="running", data={**order.data, "locks":
-                    sorted(order.locks)}, actor_id=order.actor and order.actor.id, actor_role=order.actor and
-                    order.actor.role, actor_subject=order.actor and order.actor.subject, error_code=None,
-                    error_message=None, owner=self._node_id, lease_until=now + LEASE, started_at=now,
-                    finished_at=None,
-                )
-            )  # fmt: skip
+            raise TypeError(f"{run.order.kind}: the first step is not a change")
+        async with self._database.write(run.tenant_id) as session:
+            session.add(self._operation(run))
             await session.flush()
             await self._take_locks(session, run)
             await self._apply(session, run, first, 0, is_last=len(steps) == 1)
@@ -278,6 +267,29 @@ class Journal:
                     run.failures[row.name] = StepFailure(row.error_code or "error", row.error_message or "")
         return run
 
+    def _operation(self, run: Run) -> OperationRow:
+        order, now = run.order, self._clock.now()
+        actor = order.actor
+        return OperationRow(
+            id=run.id,
+            tenant_id=order.tenant_id,
+            kind=order.kind,
+            slug=order.slug,
+            instance=order.instance,
+            installation_id=order.installation_id,
+            state="running",
+            data={**order.data, "locks": sorted(order.locks)},
+            actor_id=None if actor is None else actor.id,
+            actor_role=None if actor is None else actor.role,
+            actor_subject=None if actor is None else actor.subject,
+            error_code=None,
+            error_message=None,
+            owner=self._node_id,
+            lease_until=now + LEASE,
+            started_at=now,
+            finished_at=None,
+        )
+
     def _row(self, run: Run, step: Step, position: int, **values: Any) -> StepRow:
         return StepRow(
             id=new_id("step"), tenant_id=run.tenant_id, operation_id=run.id, position=position, name=step.name,
@@ -293,8 +305,7 @@ class Journal:
         await session.execute(update(OperationRow).where(OperationRow.id == run.id).values(**values))
 
     async def _close(self, session: AsyncSession, run: Run, state: str) -> None:
-        """End the operation. What was kept for a crash is forgotten: an uninstalled plugin's configuration must not
-        live on here."""
+        """End the operation, and forget what was kept for a crash: a removed plugin's configuration is part of it."""
         await session.execute(update(StepRow).where(StepRow.operation_id == run.id).values(result={}))
         await self._set(session, run, state=state, finished_at=self._clock.now(), data={})
         await session.execute(delete(LockRow).where(LockRow.operation_id == run.id))

@@ -23,8 +23,7 @@ class InstallationRow(TenantOwned, Base):
         grants: Sorted permissions that the tenant gave.
         config: As given by the tenant, without secrets and without defaults.
         revision: Grows with each change of configuration or grants, and never repeats, so that no isolate that was
-            loaded
-            with other values is ever taken for a current one.
+            loaded with other values is ever taken for a current one.
     """
 
     __tablename__ = "jf_installations"

@@ -94,9 +94,8 @@ class Change:
 
     Attributes:
         undo: Takes it back; None when there is nothing to take back.
-        give_up: Called instead when `undo` itself raises; the operation then ends as `stuck`. Without it the
-            operation stays
-            open and is undone at the next start.
+        give_up: Called instead when `undo` itself raises; the operation then ends as `stuck`. Without it the operation
+            stays open and is undone at the next start.
     """
 
     name: str

@@ -1,5 +1,4 @@
-"""Operations of one node on the same plugin of a tenant wait for one another, where the journal's locks would refuse
-the second."""
+"""Operations of one node on the same plugin of a tenant wait for one another; the journal would refuse the second."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, tenant_id: str, slugs: Iterable[str]) -> AsyncGenerator[None]:
-        """Hold the turn of all these plugins. Always taken in the same order, so that two operations cannot wait for
-        each other."""
+        """Hold the turn of all these plugins, always taken in the same order, so that no two wait for each other."""
         async with AsyncExitStack() as stack:
             for slug in sorted(set(slugs)):
                 lock = self._locks.setdefault((tenant_id, slug), asyncio.Lock())

@@ -1,5 +1,4 @@
-"""Each kind of operation as a list of steps, told from its journalled data alone, so that it can be told again after
-a crash."""
+"""Each kind of operation as a list of steps, told from its journalled data alone: after a crash they are told again."""
 
 from __future__ import annotations
 

@@ -63,8 +63,9 @@ class ActivateSteps:
 
 
 class DeactivateSteps:
-    """active → deactivating → inactive. Nothing reaches it from the first step on; a failing `on_deactivate` stops
-    nothing.
+    """active → deactivating → inactive. A failing `on_deactivate` stops nothing.
+
+    From the first step on nothing reaches it. What was waiting to be delivered to it is ended.
     """
 
     def __init__(self, tools: Tools, data: Mapping[str, Any]) -> None:

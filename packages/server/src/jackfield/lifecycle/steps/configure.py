@@ -22,9 +22,8 @@ __all__ = ["ConfigureSteps"]
 class ConfigureSteps:
     """`data` holds `config` (new, without secrets), `secret_names` (that change) and `hooks`.
 
-    Three revisions pass: the one that the new configuration is tried with, the old configuration's while that
-        happens, and the one that counts in the end. No isolate that was loaded for the trial is ever taken for
-        another.
+    Three revisions pass: the one that the new configuration is tried with, the old configuration's while that happens,
+    and the one that counts in the end. No isolate that was loaded for the trial is ever taken for another.
 
     Args:
         secrets: Values to store or None to remove; only the first step needs them, see `InstallSteps`.
