@@ -17,6 +17,7 @@ from jackfield_sdk import hooks
 metadata = MetaData()
 sales = Table("host_sales", metadata, Column("id", String, primary_key=True), Column("n", Integer, nullable=False))
 TENANT = "acme"
+PACKAGE = Path(sys.argv[3]).read_bytes() if sys.argv[2:3] == ["prepare"] else b""
 
 
 def build(data: Path) -> Platform:
@@ -30,8 +31,8 @@ def build(data: Path) -> Platform:
     return Platform(Settings(data_dir=data), surface)
 
 
-async def prepare(platform: Platform, package: Path) -> None:
-    """Publish and install the plugin in `package`, and make the host's own table."""
+async def prepare(platform: Platform, package: bytes) -> None:
+    """Publish and install the plugin in a package, and make the host's own table."""
     from jackfield_cli.keys import default_key
 
     async with platform.database.engine.begin() as connection:
@@ -41,7 +42,7 @@ async def prepare(platform: Platform, package: Path) -> None:
     await platform.registry.ensure_publisher("pub", "Pub")
     await platform.registry.add_key("pub", key.public, key.proof("pub"), name="test")
 
-    async def chunks():  # noqa: ANN202  # an asynchronous iterator of bytes
+    async def chunks():  # an asynchronous iterator of bytes
         yield package.read_bytes()
 
     release = await platform.registry.publish(chunks(), "pub")
@@ -80,7 +81,7 @@ async def main() -> None:
     data, command = Path(sys.argv[1]), sys.argv[2]
     async with build(data) as platform:
         if command == "prepare":
-            await prepare(platform, Path(sys.argv[3]))
+            await prepare(platform, PACKAGE)
         elif command == "sell-and-die":
             await sell(platform, int(sys.argv[3]), dies=True)
         elif command == "report":

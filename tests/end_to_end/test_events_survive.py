@@ -28,10 +28,9 @@ def data(tmp_path: Path) -> Path:
     """A host's data folder with the echo plugin installed."""
     environment = {**os.environ, "JACKFIELD_HOME": str(tmp_path / "home")}
     package = tmp_path / "echo.jfp"
-    subprocess.run(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from jackfield_cli.pack import pack_project; pack_project(Path(sys.argv[1]), Path(sys.argv[2]))", str(ROOT / "plugins" / "echo"), str(package)],
-        check=True, timeout=120, env=environment,
-    )  # fmt: skip
+    jackfield = str(Path(sys.executable).with_name("jackfield"))
+    command = [jackfield, "pack", str(ROOT / "plugins" / "echo"), "-o", str(package)]
+    subprocess.run(command, check=True, timeout=120, env=environment, capture_output=True)
     folder = tmp_path / "data"
     done = _host(folder, "prepare", str(package))
     assert done.returncode == 0, done.stderr
@@ -49,7 +48,8 @@ def test_what_was_committed_before_kill_9_is_delivered_and_what_was_rolled_back_
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["sales"] == committed
     assert report["error"] is None
-    # At least once: a delivery that the death cut off is made again, and the plugin counts it again if it had got that far.
+    # At least once: a delivery that the death cut off is made again, and the plugin counts it again if it had got that
+    # far.
     assert committed <= report["pings"]["count"] <= committed + 2
     assert set(report["pings"]["last"]) == set(range(25))
     assert max(report["pings"]["last"]) < 1000

@@ -1,4 +1,4 @@
-"""The spine: publish, consent, install, call, sell, redeem, deactivate, uninstall; and two tenants who see nothing of each other."""
+"""The spine: from publishing to uninstalling, and two tenants who see nothing of each other."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def test_an_echo_goes_from_a_folder_to_an_answer_by_the_command_line(demo: Demo,
     ("garbage", {"result-not-data"}),
     ("secret", {"plugin-error"}),
 ])  # fmt: skip
-def test_a_plugin_that_misbehaves_gives_a_typed_error_and_the_next_call_works(hostile: Demo, function: str, codes: set[str]) -> None:  # fmt: skip
+def test_a_plugin_that_misbehaves_gives_a_typed_error_and_the_next_call_works(
+    hostile: Demo, function: str, codes: set[str]
+) -> None:
     with hostile.api(hostile.token(SHOP, "owner")) as api:
         answer = _call(api, "hostile", function)
         assert answer["success"] is False
@@ -196,16 +198,24 @@ def test_an_event_reaches_the_plugin(hostile: Demo) -> None:
         assert api.post("/api/events/demo.pong", json={}).json()["code"] == "event-unknown"
 
 
-@pytest.mark.parametrize(("make", "status", "code"), [
-    (lambda api: api.get("/api/plugins", headers={"Authorization": ""}), 401, None),
-    (lambda api: api.get("/api/plugins", headers={"Authorization": "Bearer jf_owner_nonsense"}), 401, "token-invalid"),
-    (lambda api: api.post("/api/plugins/install", json={"slug": "nothing-of-the-kind", "grants": []}), 404, "plugin-not-found"),
-    (lambda api: api.post("/api/plugins/install", content=b"{", headers={"content-type": "application/json"}), 422, None),
-    (lambda api: api.post("/api/plugins/echo/functions/echo", content=b'{"arguments": {"text": "' + b"x" * 3_000_000 + b'"}}', headers={"content-type": "application/json"}), 413, "body-too-large"),
-    (lambda api: api.post("/api/registry/releases", content=b"not a package", headers={"content-type": "application/octet-stream"}), 403, None),
-    (lambda api: api.get("/api/plugins/../../etc/passwd"), 404, None),
-    (lambda api: api.get("/api/plugins/ui-components/No.Such"), 404, "slot-unknown"),
-])  # fmt: skip
+JSON = {"content-type": "application/json"}
+PACKAGE = {"content-type": "application/octet-stream"}
+LONG = b'{"arguments": {"text": "' + b"x" * 3_000_000 + b'"}}'
+
+
+@pytest.mark.parametrize(
+    ("make", "status", "code"),
+    [
+        (lambda api: api.get("/api/plugins", headers={"Authorization": ""}), 401, None),
+        (lambda api: api.get("/api/plugins", headers={"Authorization": "Bearer jf_owner_x"}), 401, "token-invalid"),
+        (lambda api: api.post("/api/plugins/install", json={"slug": "nothing", "grants": []}), 404, "plugin-not-found"),
+        (lambda api: api.post("/api/plugins/install", content=b"{", headers=JSON), 422, None),
+        (lambda api: api.post("/api/plugins/echo/functions/echo", content=LONG, headers=JSON), 413, "body-too-large"),
+        (lambda api: api.post("/api/registry/releases", content=b"not a package", headers=PACKAGE), 403, None),
+        (lambda api: api.get("/api/plugins/../../etc/passwd"), 404, None),
+        (lambda api: api.get("/api/plugins/ui-components/No.Such"), 404, "slot-unknown"),
+    ],
+)
 def test_bad_requests_are_problem_documents(demo: Demo, make: Any, status: int, code: str | None) -> None:
     with demo.api(demo.token(CLINIC, "owner")) as api:
         answer = make(api)
@@ -217,7 +227,9 @@ def test_bad_requests_are_problem_documents(demo: Demo, make: Any, status: int, 
 
 def test_garbage_is_no_package(demo: Demo) -> None:
     with demo.api(demo.facts["publisher_token"]) as api:
-        answer = api.post("/api/registry/releases", content=b"garbage" * 100, headers={"content-type": "application/octet-stream"})  # fmt: skip
+        answer = api.post(
+            "/api/registry/releases", content=b"garbage" * 100, headers={"content-type": "application/octet-stream"}
+        )
         assert answer.status_code == 422
         assert answer.json()["code"]
 
@@ -234,7 +246,14 @@ def test_the_second_tenant_sees_nothing_of_the_first_by_any_request_of_the_api(h
         installation = first.get("/api/plugins/hostile").json()["id"]
         document = first.get("/api/openapi.json").json()
         _call(first, "hostile", "fine", {"n": 1})
-    fillers = {"slug": "hostile", "name": "fine", "slot": "Dashboard.Widgets", "path": "x", "id": installation, "version": "1.0.0"}  # fmt: skip
+    fillers = {
+        "slug": "hostile",
+        "name": "fine",
+        "slot": "Dashboard.Widgets",
+        "path": "x",
+        "id": installation,
+        "version": "1.0.0",
+    }
     seen: list[str] = []
     with hostile.api(hostile.token(CLINIC, "owner")) as second:
         for path, operations in document["paths"].items():
@@ -270,7 +289,9 @@ def test_a_sale_earns_points_that_can_be_redeemed_and_uninstalling_leaves_nothin
         sale = {"id": "sale-spine-1", "total": 25.0, "customer_id": "c-spine", "items": []}
         assert api.post("/api/events/sale.created", json=sale).status_code == 202
         deadline = time.monotonic() + 20
-        while (answer := api.get("/api/plugins/loyalty-points/api/points/c-spine").json()).get("balance", answer.get("points")) != 25:  # fmt: skip
+        while (answer := api.get("/api/plugins/loyalty-points/api/points/c-spine").json()).get(
+            "balance", answer.get("points")
+        ) != 25:
             assert time.monotonic() < deadline, answer
         too_much = api.post("/api/plugins/loyalty-points/api/points/c-spine/redeem", json={"points": 1000})
         assert too_much.status_code == 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from jackfield_sandbox import sealed
 from jackfield_sdk.errors import PackageError
 
@@ -23,7 +24,9 @@ def twice(ctx: jf.Context, n: int) -> int:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_plugin_is_described_without_running_it_here(level: str) -> None:
-    manifest = sealed.describe(sealed.build_image({"src/plugin.py": PLUGIN}, level=level), "plugin", "probe", level=level)
+    manifest = sealed.describe(
+        sealed.build_image({"src/plugin.py": PLUGIN}, level=level), "plugin", "probe", level=level
+    )
     assert (manifest["slug"], manifest["version"]) == ("probe", "1.2.3")
     assert manifest["functions"][0]["parameters"]["required"] == ["n"]
 

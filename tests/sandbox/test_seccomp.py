@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-# A child that installs the filter and nothing else, then tries one thing and exits with the errno it met, 0 when it worked.
+# A child that installs the filter and nothing else, then tries one thing and exits with the errno it met, 0 when it
+# worked.
 _PROGRAM = """
 import ctypes, errno, os, socket, sys, threading, mmap, fcntl, select
 from jackfield_sandbox import kernel, seccomp
@@ -75,7 +76,13 @@ def test_a_call_that_is_not_listed_is_refused(action: str) -> None:
 
 def test_sending_to_an_address_is_refused_but_sending_on_a_pair_works() -> None:
     assert _try("a, b = socket.socketpair(); a.send(b'x'); b.recv(1)") == 0
-    assert _try("a, b = socket.socketpair(); buffer = ctypes.create_string_buffer(16); call(44, a.fileno(), buffer, 1, 0, buffer, 16)") == errno.EPERM  # fmt: skip
+    assert (
+        _try(
+            "a, b = socket.socketpair(); buffer = ctypes.create_string_buffer(16);"
+            " call(44, a.fileno(), buffer, 1, 0, buffer, 16)"
+        )
+        == errno.EPERM
+    )
 
 
 def test_clone3_says_that_it_does_not_exist_so_that_threads_fall_back() -> None:

@@ -493,7 +493,9 @@ def test_what_goes_wrong_in_loading_is_the_authors_to_read(
 
 def test_arguments_that_the_node_calls_plain_are_handed_over_as_they_are(node: Node) -> None:
     payload = msgspec.Raw(wire.encode({"name": "number"}))
-    answer = node.ask(wire.Call(1, "function", "act", payload, wire.CallContext("acme", "i1", "function"), is_plain=True))
+    answer = node.ask(
+        wire.Call(1, "function", "act", payload, wire.CallContext("acme", "i1", "function"), is_plain=True)
+    )
     assert isinstance(answer, wire.Result)
     assert msgspec.msgpack.decode(answer.value) == 7
     assert node.failure("act", {"nobody": 1}).code == "payload-mismatch"

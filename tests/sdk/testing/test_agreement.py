@@ -111,11 +111,12 @@ def test_the_same_request_headers_reach_a_plugin() -> None:
 
 
 def test_every_error_code_of_the_fake_is_one_of_the_platforms() -> None:
+    from jackfield import conditions
     from jackfield.extension_points import errors as trigger_errors
 
     real = {
         getattr(module, name).code
-        for module in (real_errors, adapter_errors, trigger_errors)
+        for module in (real_errors, adapter_errors, trigger_errors, conditions)
         for name in module.__all__
         if hasattr(getattr(module, name), "code")
     }

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+
 from jackfield.isolation import CallLimits, CallRequest, CallResult, IsolatePool, IsolateSpec, PoolSettings, Supervisor
 from jackfield_sandbox import sealed
 from jackfield_sdk import wire
 
 LEVELS = ["strict", "unprivileged"] if os.geteuid() == 0 else ["unprivileged"]
-SOURCE = b'''
+SOURCE = b"""
 import os
 import threading
 import time
@@ -154,7 +155,7 @@ async def later(ctx: jf.Context) -> str:
 @plugin.function()
 def secret_error(ctx: jf.Context) -> None:
     raise ValueError("told")
-'''
+"""
 
 LIMITS = CallLimits(
     wall_ms=3_000, cpu_ms=600, host_calls=50, result_bytes=100_000, host_call_bytes=50_000, output_bytes=20_000
@@ -171,12 +172,24 @@ class Probe:
 
     def spec(self, owner: str = "a", *, revision: int = 1, memory_mb: int = 64, concurrency: int = 2) -> IsolateSpec:
         return IsolateSpec(
-            (owner, revision), owner, "probe", "plugin", self.image, msgspec.Raw(wire.encode({})), [], memory_mb, concurrency
+            (owner, revision), owner, "probe", "plugin", self.image, msgspec.Raw(wire.encode({})), [], memory_mb,
+            concurrency
         )  # fmt: skip
 
-    async def call(self, handler: str, arguments: dict[str, Any] | None = None, *, spec: IsolateSpec | None = None, limits: CallLimits = LIMITS) -> CallResult:  # fmt: skip
+    async def call(
+        self,
+        handler: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        spec: IsolateSpec | None = None,
+        limits: CallLimits = LIMITS,
+    ) -> CallResult:
         request = CallRequest(
-            "function", handler, msgspec.Raw(wire.encode(arguments or {})), wire.CallContext("t", "i", "function"), limits
+            "function",
+            handler,
+            msgspec.Raw(wire.encode(arguments or {})),
+            wire.CallContext("t", "i", "function"),
+            limits,
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
@@ -208,7 +221,9 @@ MakeProbe = Callable[..., Probe]
 
 @pytest_asyncio.fixture(params=LEVELS)
 async def probe(request: pytest.FixtureRequest, image: Path, cache: Path) -> AsyncIterator[Probe]:
-    pool = IsolatePool(Supervisor(request.param, cache), PoolSettings(budget=6, spares=1, spare_memory_mb=64, calls=1000))
+    pool = IsolatePool(
+        Supervisor(request.param, cache), PoolSettings(budget=6, spares=1, spare_memory_mb=64, calls=1000)
+    )
     await pool.start()
     try:
         yield Probe(pool, image)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from jackfield.isolation import doctor
 from jackfield_sandbox.layers import LEVELS, Layer
 

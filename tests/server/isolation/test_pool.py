@@ -14,6 +14,16 @@ import pytest
 from tests.server.isolation.conftest import LIMITS, Probe
 
 
+async def _has_started(probe: Probe) -> None:
+    async with asyncio.timeout(5):
+        while not probe.pool.stats().alive:  # noqa: ASYNC110  # the pool announces nothing
+            await asyncio.sleep(0)
+
+
+def _exists(pid: int | None) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 async def test_a_warm_isolate_is_used_again_by_the_same_installation_only(probe: Probe) -> None:
     counts = [Probe.value(await probe.call("pid")) for _ in range(3)]
     other = Probe.value(await probe.call("pid", spec=probe.spec("b")))
@@ -28,8 +38,7 @@ async def test_a_new_revision_gets_a_new_isolate(probe: Probe) -> None:
 
 async def test_a_second_isolate_serves_when_the_first_is_busy(probe: Probe) -> None:
     slow = asyncio.create_task(probe.call("sleep", {"seconds": 0.5}))
-    while not probe.pool.stats().alive:
-        await asyncio.sleep(0)
+    await _has_started(probe)
     quick = await probe.call("echo", {"text": "hi"})
     assert Probe.value(quick) == "hi"
     assert not slow.done()
@@ -45,8 +54,7 @@ async def test_more_calls_than_isolates_wait_their_turn(probe: Probe) -> None:
 async def test_who_waits_too_long_is_told_so(probe: Probe) -> None:
     spec = probe.spec(concurrency=1)
     slow = asyncio.create_task(probe.call("sleep", {"seconds": 1.0}, spec=spec))
-    while not probe.pool.stats().alive:
-        await asyncio.sleep(0)
+    await _has_started(probe)
     result = await probe.call("echo", {"text": "hi"}, spec=spec, limits=replace(LIMITS, wall_ms=100))
     assert result.status == "overloaded"
     assert result.failure is not None
@@ -69,8 +77,8 @@ async def test_retired_isolates_serve_no_further_call(probe: Probe) -> None:
 
 
 ENDINGS: list[tuple[str, dict[str, Any], set[str]]] = [
-    ("loop", {}, {"cpu"}),
-    ("loop_in_c", {}, {"cpu", "memory"}),
+    ("loop", {}, {"cpu", "timeout"}),
+    ("loop_in_c", {}, {"cpu", "memory", "timeout"}),
     ("swallow", {}, {"timeout"}),
     ("sleep", {"seconds": 60}, {"timeout"}),
     ("eat", {}, {"memory"}),
@@ -91,7 +99,9 @@ ENDINGS: list[tuple[str, dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("handler", "arguments", "statuses"), ENDINGS, ids=[f"{e[0]}-{i}" for i, e in enumerate(ENDINGS)])
+@pytest.mark.parametrize(
+    ("handler", "arguments", "statuses"), ENDINGS, ids=[f"{e[0]}-{i}" for i, e in enumerate(ENDINGS)]
+)
 async def test_every_end_is_typed_and_the_next_call_works(
     probe: Probe, handler: str, arguments: dict[str, Any], statuses: set[str]
 ) -> None:
@@ -112,7 +122,9 @@ async def test_deadlines_hold_within_twenty_milliseconds_and_a_little(probe: Pro
 
 
 async def test_cost_is_measured_from_outside(probe: Probe) -> None:
-    result = await probe.call("loop")
+    # Time enough that a busy machine does not end it before it has burnt what it may.
+    result = await probe.call("loop", limits=replace(LIMITS, wall_ms=60_000))
+    assert result.status == "cpu"
     assert 590_000 <= result.cpu_us <= 1_500_000
 
 
@@ -153,7 +165,7 @@ async def test_a_trace_tells_the_author_where_and_nobody_where_the_host_keeps_it
 async def test_a_zygote_that_is_killed_is_replaced(probe: Probe) -> None:
     Probe.value(await probe.call("pid"))
     pids = probe.pool.pids()
-    zygote = probe.pool._supervisor.zygote_pid  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # only the test kills it
+    zygote = probe.pool._supervisor.zygote_pid  # pyright: ignore[reportPrivateUsage]  # only the test kills it
     assert zygote is not None
     os.kill(zygote, signal.SIGKILL)
     async with asyncio.timeout(10):
@@ -164,15 +176,22 @@ async def test_a_zygote_that_is_killed_is_replaced(probe: Probe) -> None:
             assert result.status in ("ok", "unsealed", "crashed")
             await asyncio.sleep(0.01)
     for pid in pids:
-        assert not Path(f"/proc/{pid}").exists()
+        assert not _exists(pid)
+
+
+def _own_groups() -> int:
+    """Memory groups of this process, those of other tests' pools included."""
+    return sum(
+        1 for root in ("memory/jackfield", "jackfield") for _ in Path("/sys/fs/cgroup", root).glob(f"{os.getpid()}*")
+    )
 
 
 async def test_nothing_is_left_when_the_pool_stops(probe: Probe) -> None:
+    before = _own_groups() - (1 if probe.pool._supervisor.level == "strict" else 0)  # pyright: ignore[reportPrivateUsage]  # only the test looks
     Probe.value(await probe.call("pid"))
     await probe.call("loop")
-    pids = [*probe.pool.pids(), probe.pool._supervisor.zygote_pid]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # only the test looks
+    pids = [*probe.pool.pids(), probe.pool._supervisor.zygote_pid]  # pyright: ignore[reportPrivateUsage]  # only the test looks
     await probe.pool.stop()
     for pid in pids:
-        assert not Path(f"/proc/{pid}").exists()
-    groups = Path("/sys/fs/cgroup/memory/jackfield")
-    assert not groups.exists() or not list(groups.glob(f"{os.getpid()}*"))
+        assert not _exists(pid)
+    assert _own_groups() == before

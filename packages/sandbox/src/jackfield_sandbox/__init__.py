@@ -1,7 +1,7 @@
 """The kernel layers around plugin code: sealing, the zygote, code images, one-shot sealed runs.
 
-A package of its own because both sides need it: the author's `pack` imports a plugin in a sealed process, and the platform runs it
-in one. Nothing here knows of tenants, grants or databases.
+A package of its own because both sides need it: the author's `pack` imports a plugin in a sealed process, and the
+platform runs it in one. Nothing here knows of tenants, grants or databases.
 """
 
 from __future__ import annotations

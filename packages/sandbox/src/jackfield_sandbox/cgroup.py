@@ -1,7 +1,7 @@
 """Memory cgroups, version 1 or 2, one per isolate, from a small stock of ready ones.
 
-The group is the last word on memory: what the kernel charges a process beyond its own pages (page cache, socket buffers) counts
-too, and at the limit the kernel kills inside the group and nowhere else.
+The group is the last word on memory: what the kernel charges a process beyond its own pages (page cache, socket
+buffers) counts too, and at the limit the kernel kills inside the group and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def _remove(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_cgroups() -> Iterator[CgroupParent]:
+def open_cgroups() -> Generator[CgroupParent]:
     """A parent for the length of a block."""
     parent = new_parent()
     try:

@@ -20,8 +20,8 @@ __all__ = [
     "UnsupportedMachineError",
     "call3",
     "check_machine",
-    "fork",
     "drop_capabilities",
+    "fork",
     "mount",
     "pivot_root",
     "set_name",
@@ -63,7 +63,9 @@ def check_machine() -> None:
         UnsupportedMachineError: Not Linux on x86-64.
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        raise UnsupportedMachineError(f"sealing needs Linux on x86-64, this is {platform.system()} on {platform.machine()}")
+        raise UnsupportedMachineError(
+            f"sealing needs Linux on x86-64, this is {platform.system()} on {platform.machine()}"
+        )
 
 
 def syscall(number: int, *arguments: object) -> int:

@@ -8,20 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jackfield_sdk
 import msgspec
 
 import jackfield_sandbox
+import jackfield_sdk
 from jackfield_sandbox import stdlib
 from jackfield_sandbox.layers import Layer, Level, layers_of
 from jackfield_sandbox.zygote import Boot
 
 __all__ = ["best_level", "default_cache", "optional_layers", "start_zygote"]
 
-# `ssl` is made to fail before anything imports asyncio, which would pull OpenSSL's record layer in: there are no sockets.
+# `ssl` is made to fail before anything imports asyncio, which would pull OpenSSL's record layer in: there are no
+# sockets.
 _PROGRAM = (
-    "import sys; sys.modules['ssl'] = None; sys.path[:0] = {paths!r}; "
-    "from jackfield_sandbox.zygote import main; main()"
+    "import sys; sys.modules['ssl'] = None; sys.path[:0] = {paths!r}; from jackfield_sandbox.zygote import main; main()"
 )
 
 
@@ -73,6 +73,8 @@ def start_zygote(
             pass_fds=[theirs.fileno()],
             cwd="/",
             close_fds=True,
+            # Out of the server's process group: Ctrl+C and the like are the server's to act on.
+            start_new_session=True,
         )
     except BaseException:
         ours.close()

@@ -1,7 +1,7 @@
 """The layers that seal an isolate, and the order in which a freshly forked child puts them on.
 
-Everything here is host-owned code that runs before any of the plugin's. A layer that cannot be put on ends the child: there is
-no falling back.
+Everything here is host-owned code that runs before any of the plugin's. A layer that cannot be put on ends the child:
+there is no falling back.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def layers_of(level: Level) -> Layer:
 class Sealer:
     """Puts the layers on; one per zygote.
 
-    What a child inherits is put on in the zygote by `prepare`, before the first fork; what must be each child's own, by `seal`.
-    A child that runs less code writes to fewer pages: every page it writes to is copied and is its own from then on.
+    What a child inherits is put on in the zygote by `prepare`, before the first fork; what must be each child's own, by
+    `seal`. A child that runs less code writes to fewer pages: every page it writes to is copied and is its own from
+    then on.
 
     Args:
         layers: Which ones. All of them but while the doctor proves what each is for.
@@ -93,7 +94,7 @@ class Sealer:
         if Layer.SECCOMP in self._layers:
             self._program = seccomp.build()
 
-    def seal(  # noqa: PLR0913  # one argument for each limit
+    def seal(  # one argument for each limit
         self, *, address_space_bytes: int, descriptors: int, threads: int, uid: int, parent: int, keep: int
     ) -> None:
         """In the child: the rest, in order; returns sealed.

@@ -1,9 +1,9 @@
 """What the zygote does before its first fork, so that isolates start fast and stay small.
 
-A fork shares memory until somebody writes. CPython writes when it merely runs: it specialises byte code on first executions,
-fills caches, and takes new objects from half-empty pools all over the heap. So the zygote rehearses a whole life of an isolate
-with a plugin of our own, over and over, and then fills the half-empty pools. Measured on the reference machine: the first call of an
-isolate touches about a third of the pages it touched without (see the decision record on fast starts).
+A fork shares memory until somebody writes. CPython writes when it merely runs: it specialises byte code on first
+executions, fills caches, and takes new objects from half-empty pools all over the heap. So the zygote rehearses a whole
+life of an isolate with a plugin of our own, over and over, and then fills the half-empty pools. What it saves is in
+docs/decisions/0007-fast-isolates.md.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import socket
 import sys
 
 import msgspec
-from jackfield_sdk import wire
-from jackfield_sdk.guest import Channel, Guest
 
 from jackfield_sandbox import image as images
+from jackfield_sdk import wire
+from jackfield_sdk.guest import Channel, Guest
 
 __all__ = ["fill_pools", "rehearse"]
 
 _ROUNDS = 40
 _NAME = "jackfield_rehearsal"
-_SOURCE = '''
+_SOURCE = """
 import jackfield_sdk as jf
 
 plugin = jf.Plugin("rehearsal", version="1.0.0", permissions=["customers:read"], emits={"rehearsal.done": dict})
@@ -83,7 +83,7 @@ def fails(ctx: jf.Context) -> None:
 @plugin.function()
 def refuses(ctx: jf.Context) -> None:
     raise jf.UserError("no")
-'''
+"""
 _HOST_CALLS = 6
 
 
@@ -139,11 +139,11 @@ def _call(ours: socket.socket, guest: Guest, kind: str, handler: str, payload: o
 def _say(ours: socket.socket, guest: Guest, message: wire.ToGuest, more: bytes = b"") -> None:
     ours.sendall(wire.frame(message) + more)
     guest.serve_one()
-    ours.setblocking(False)  # noqa: FBT003  # the socket's own signature
+    ours.setblocking(False)  # the socket's own signature
     with contextlib.suppress(BlockingIOError):
         while ours.recv(65536):
             pass
-    ours.setblocking(True)  # noqa: FBT003  # the socket's own signature
+    ours.setblocking(True)  # the socket's own signature
 
 
 _POOL_BYTES = 16 * 1024
@@ -153,7 +153,8 @@ _ENOUGH = 20_000
 
 
 def fill_pools() -> list[bytes]:
-    """Take what is left in every half-used pool of the allocator, so that a child's objects lie together on fresh pages.
+    """Take what is left in every half-used pool of the allocator, so that a child's objects lie together on fresh
+    pages.
 
     Returns:
         The filling; keep it alive.

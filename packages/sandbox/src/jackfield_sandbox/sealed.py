@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from jackfield_sdk import wire
-from jackfield_sdk.errors import PackageError, WireError
 
 from jackfield_sandbox import image as images
 from jackfield_sandbox.cgroup import Cgroup, open_cgroups
@@ -23,6 +21,8 @@ from jackfield_sandbox.launch import best_level, start_zygote
 from jackfield_sandbox.layers import Layer, Level, layers_of
 from jackfield_sandbox.uids import UidRange
 from jackfield_sandbox.zygote import Failed, Spawn, Spawned, Started, decode_from_zygote
+from jackfield_sdk import wire
+from jackfield_sdk.errors import PackageError, WireError
 
 __all__ = ["SealedRun", "build_image", "compile_modules", "describe"]
 
@@ -140,7 +140,9 @@ class SealedRun:
                 self._frames.extend(self._reader.feed(data))
             message = wire.decode_to_node(self._frames.pop(0))
             if isinstance(message, wire.HostCall):
-                refusal = wire.Failure("unavailable", "no capabilities while a package is made", "Use them in handlers.")
+                refusal = wire.Failure(
+                    "unavailable", "no capabilities while a package is made", "Use them in handlers."
+                )
                 self._send(wire.HostReply(message.id, failure=refusal))
             elif not isinstance(message, wire.Log):
                 return message

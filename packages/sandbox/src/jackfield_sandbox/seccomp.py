@@ -145,7 +145,12 @@ def build() -> Program:
     asm.block(_SYS["sendto"], _one_of(4, (0,), errno.EPERM))
     asm.block(
         _SYS["socketpair"],
-        [(_LD, 0, 0, _ARG[0]), (_JEQ, 1, 0, _AF_UNIX), _deny(errno.EPERM), *_low_one_of(1, _SOCK_STREAM_FLAGS, errno.EPERM)],
+        [
+            (_LD, 0, 0, _ARG[0]),
+            (_JEQ, 1, 0, _AF_UNIX),
+            _deny(errno.EPERM),
+            *_low_one_of(1, _SOCK_STREAM_FLAGS, errno.EPERM),
+        ],
     )
     own = _low_one_of(0, (0,), errno.EPERM)
     pid_at = asm.block(_SYS["tgkill"], own) + 1

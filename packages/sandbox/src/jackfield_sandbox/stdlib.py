@@ -1,7 +1,8 @@
 """The standard library inside an isolate: preloaded where it matters, served from an image otherwise.
 
-Extension modules cannot be loaded after lock-down (mapping executable memory is refused), so the zygote loads them all. Pure
-modules that most plugins use are preloaded too, where their pages are shared; the rest comes from the image on demand.
+Extension modules cannot be loaded after lock-down (mapping executable memory is refused), so the zygote loads them all.
+Pure modules that most plugins use are preloaded too, where their pages are shared; the rest comes from the image on
+demand.
 """
 
 from __future__ import annotations
@@ -18,28 +19,30 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jackfield_sandbox.image import MAGIC, _Module, module_name, pack
+from jackfield_sandbox.image import MAGIC, Module, module_name, pack
 
 __all__ = ["cached_image", "preload"]
 
-# Each loaded library costs every fork about five mappings, so what has a substitute is left out: `_md5`, `_sha1`, `_sha256`, `_sha3`
-# and `_sha512` (OpenSSL has them), the CJK codecs, the profiler, `_posixsubprocess`.
+# Each loaded library costs every fork about five mappings, so what has a substitute is left out: `_md5`, `_sha1`,
+# `_sha256`, `_sha3` and `_sha512` (OpenSSL has them), the CJK codecs, the profiler, `_posixsubprocess`.
 _EXTENSIONS = (
-    "_asyncio _bisect _blake2 _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lzma _opcode "
-    "_pickle _queue _random _socket _statistics _struct _uuid _zoneinfo array binascii cmath fcntl math mmap pyexpat resource "
-    "select unicodedata zlib"
+    "_asyncio _bisect _blake2 _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lzma "
+    "_opcode _pickle _queue _random _socket _statistics _struct _uuid _zoneinfo array binascii cmath fcntl math mmap "
+    "pyexpat resource select unicodedata zlib"
 ).split()
 
 _MODULES = (
-    "abc asyncio base64 bisect calendar collections collections.abc contextlib contextvars copy dataclasses datetime decimal "
-    "enum functools gc hashlib heapq hmac html inspect io itertools json linecache locale logging math numbers operator os "
-    "pathlib pickle queue re string struct textwrap threading time traceback types typing unicodedata urllib.parse uuid "
-    "warnings weakref zlib zoneinfo encodings.idna encodings.latin_1 encodings.ascii importlib.resources"
+    "abc asyncio base64 bisect calendar collections collections.abc contextlib contextvars copy dataclasses datetime "
+    "decimal enum functools gc hashlib heapq hmac html inspect io itertools json linecache locale logging math numbers "
+    "operator os pathlib pickle queue re string struct textwrap threading time traceback types typing unicodedata "
+    "urllib.parse uuid warnings weakref zlib zoneinfo encodings.idna encodings.latin_1 encodings.ascii "
+    "importlib.resources"
 ).split()
 
 _LEFT_OUT = {
-    "test", "idlelib", "tkinter", "turtledemo", "turtle", "lib2to3", "ensurepip", "venv", "pydoc_data", "distutils", "curses",
-    "dbm", "sqlite3", "ctypes", "multiprocessing", "unittest", "antigravity", "this", "site-packages", "__phello__",
+    "test", "idlelib", "tkinter", "turtledemo", "turtle", "lib2to3", "ensurepip", "venv", "pydoc_data", "distutils",
+    "curses", "dbm", "sqlite3", "ctypes", "multiprocessing", "unittest", "antigravity", "this", "site-packages",
+    "__phello__",
 }  # fmt: skip
 
 
@@ -54,8 +57,8 @@ def preload() -> None:
 
 
 def _forget_random() -> None:
-    """A plugin's first import of `random` comes from the image and seeds itself: no two isolates draw the same numbers, and no
-    fork pays for reseeding.
+    """A plugin's first import of `random` comes from the image and seeds itself: no two isolates draw the same numbers,
+    and no fork pays for reseeding.
 
     Raises:
         RuntimeError: A preloaded module holds on to the generator that would be shared.
@@ -63,9 +66,10 @@ def _forget_random() -> None:
     random = sys.modules.pop("random", None)
     if random is None:
         return
-    shared = random._inst  # noqa: SLF001  # there is no public name for it
+    shared = random._inst  # there is no public name for it
     for name, module in list(sys.modules.items()):
-        for key, value in list(vars(module).items()) if module is not None else ():
+        # An import that was made to fail has None in its place.
+        for key, value in list(getattr(module, "__dict__", {}).items()):
             if getattr(value, "__self__", None) is shared or value is random:
                 raise RuntimeError(f"{name}.{key} would give every isolate the same random numbers")
 
@@ -101,20 +105,20 @@ def _tzdata_version() -> bytes:
 
 def _build(root: Path) -> bytes:
     blobs = bytearray()
-    modules: dict[str, _Module] = {}
+    modules: dict[str, Module] = {}
     resources: dict[str, tuple[int, int]] = {}
     for path in _python_files(root):
         inner = path.relative_to(root).as_posix()
         name, is_package = module_name(inner)
         code = _code_of(path, inner)
         if code is not None:
-            modules[name] = _Module(len(blobs), len(code), is_package, f"stdlib/{inner}")
+            modules[name] = Module(len(blobs), len(code), is_package, f"stdlib/{inner}")
             blobs += code
     for inner, data in _time_zones():
         if inner.endswith(".py"):
             name, is_package = module_name(inner)
             code = marshal.dumps(compile(data, inner, "exec", dont_inherit=True))
-            modules[name] = _Module(len(blobs), len(code), is_package, inner)
+            modules[name] = Module(len(blobs), len(code), is_package, inner)
             blobs += code
         else:
             resources[inner] = (len(blobs), len(data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class UidRange:
 
     @staticmethod
     @contextlib.contextmanager
-    def take() -> Iterator[UidRange]:
+    def take() -> Generator[UidRange]:
         """A range for the length of a block."""
         taken = UidRange.open()
         try:

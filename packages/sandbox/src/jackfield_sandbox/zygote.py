@@ -1,14 +1,15 @@
 """The zygote: a locked-away process of host-owned code that isolates are forked from.
 
-It is exec'd from a clean environment, single-threaded, has the standard library preloaded and frozen for the garbage collector, and
-never runs plugin code. It takes spawn requests on a packet socket, with the descriptors an isolate needs, and reports births
-and deaths. When its control socket closes it ends, and every isolate with it.
+It is exec'd from a clean environment, single-threaded, has the standard library preloaded and frozen for the garbage
+collector, and never runs plugin code. It takes spawn requests on a packet socket, with the descriptors an isolate
+needs, and reports births and deaths. When its control socket closes it ends, and every isolate with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import mmap
 import os
 import select
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from jackfield_sdk import wire
-from jackfield_sdk.guest import Channel, Guest
 
-from jackfield_sandbox import compiling, kernel, stdlib  # noqa: F401  # `compiling` is preloaded for the sealed compiler
+from jackfield_sandbox import kernel, stdlib
 from jackfield_sandbox.image import Image, ImageError, install
 from jackfield_sandbox.layers import Layer, Sealer
 from jackfield_sandbox.rehearsal import fill_pools, rehearse
+from jackfield_sdk import wire
+from jackfield_sdk.guest import Channel, Guest
 
 __all__ = ["Boot", "Exited", "Failed", "FromZygote", "Spawn", "Spawned", "Started", "decode_from_zygote", "main"]
 
@@ -92,8 +93,8 @@ class Failed(NamedTuple):
 
 FromZygote = Started | Spawned | Exited | Failed
 
-# Fixed-size packets: between two forks the zygote must write to as few pages as it can, since each page it writes to is one
-# that the isolates before and after do not share any more.
+# Fixed-size packets: between two forks the zygote must write to as few pages as it can, since each page it writes to is
+# one that the isolates before and after do not share any more.
 _SPAWN = struct.Struct("<QQQII?")
 _SPAWNED = struct.Struct("<BQ")
 _EXITED = struct.Struct("<BQqqq")
@@ -165,7 +166,9 @@ class _Zygote:
         wanted = self._layers | self._optional
         if Layer.NAMESPACES not in wanted:
             return
-        flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID
+        flags = (
+            kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID
+        )
         uid, gid = os.getuid(), os.getgid()
         try:
             kernel.unshare(flags if uid == 0 else flags | kernel.CLONE_NEWUSER)
@@ -181,7 +184,8 @@ class _Zygote:
         socket.sethostname("isolate")
         child = os.fork()
         if child:
-            # The outer half only waits: when it is killed, so is the inner half, and the kernel ends the whole namespace.
+            # The outer half only waits: when it is killed, so is the inner half, and the kernel ends the whole
+            # namespace.
             self._control.close()
             kernel.set_name("jf-zygote-outer")
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -197,6 +201,8 @@ class _Zygote:
         with Path(self._boot.stdlib_image).open("rb") as file:
             stdlib_image = Image(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         stdlib.preload()
+        # For the sealed compiler: nothing of ours can be imported from a file later on.
+        importlib.import_module("jackfield_sandbox.compiling")
         threading.stack_size(_STACK_BYTES)
         self._base_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         self._empty_root()

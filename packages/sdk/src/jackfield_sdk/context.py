@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from jackfield_sdk.capabilities import Data, Events, Host, Log, Storage, Tables
-from jackfield_sdk.errors import PluginError, UserError
+from jackfield_sdk.errors import UserError
 from jackfield_sdk.wire import CallContext, Caller, Delivery
 
 __all__ = ["Context", "Health", "Request", "Response", "Tenant"]

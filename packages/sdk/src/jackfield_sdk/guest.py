@@ -260,10 +260,8 @@ class Guest:
                 raise WireError(f"no handler `{call.handler}`")
             context = Context(call.context, self._configuration, self._channel)
             payload = msgspec.msgpack.decode(call.payload)
-            if call.is_plain and handler.takes == "arguments":
-                given = payload
-            else:
-                given = _typed(payload, handler)
+            is_plain = call.is_plain and handler.takes == "arguments"
+            given = payload if is_plain else _typed(payload, handler)
             value = self._invoke(handler, context, given)
             return wire.Result(call.id, msgspec.Raw(_encode(call.kind, payload, given, value)))
         except BaseException as error:  # SystemExit and KeyboardInterrupt from a plugin are failures like any other

@@ -118,8 +118,8 @@ class Describe(_Message, frozen=True, tag="describe"):
 class Call(_Message, frozen=True, tag="call"):
     """node → isolate: run one handler.
 
-    `is_plain`: the node has checked the arguments against a schema whose values are in Python what they are in JSON, so there
-    is nothing to convert; looking at the author's types would cost a cold call half a millisecond.
+    `is_plain`: the node has checked the arguments against a schema whose values are in Python what they are in JSON, so
+    there is nothing to convert; looking at the author's types would cost a cold call half a millisecond.
     """
 
     id: int
@@ -127,7 +127,6 @@ class Call(_Message, frozen=True, tag="call"):
     handler: str
     payload: msgspec.Raw
     context: CallContext
-    is_plain: bool = False
     is_plain: bool = False
 
 

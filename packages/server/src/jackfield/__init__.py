@@ -37,7 +37,9 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Platform", "SelfAttackError", "Tenant"), "jackfield.app"),
-    **dict.fromkeys(("FilterAbortedError", "FunctionResult", "VetoedError", "WidgetResult"), "jackfield.extension_points"),
+    **dict.fromkeys(
+        ("FilterAbortedError", "FunctionResult", "VetoedError", "WidgetResult"), "jackfield.extension_points"
+    ),
     "ensure_key_file": "jackfield.capabilities",
     **dict.fromkeys(("LimitSettings", "Settings"), "jackfield.settings"),
     **dict.fromkeys(("Entity", "Event", "FilterHook", "Slot", "Surface"), "jackfield.surface"),

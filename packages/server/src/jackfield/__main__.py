@@ -1,4 +1,4 @@
-"""`python -m jackfield`: what an operator does on the machine itself. Authors and admins use `jackfield`, which speaks HTTP."""
+"""`python -m jackfield`: what an operator does on the machine itself; authors and admins use `jackfield`, over HTTP."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--isolation", choices=_LEVELS, help="default: strict for root, unprivileged for others")
-    serve.add_argument("--surface", metavar="MODULE:NAME", help="the extension surface to serve (default: an empty one)")
+    serve.add_argument(
+        "--surface", metavar="MODULE:NAME", help="the extension surface to serve (default: an empty one)"
+    )
     serve.set_defaults(run=_serve)
 
     doctor = commands.add_parser(
@@ -50,8 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status 0 when every attack was stopped and every layer is on, 1 otherwise.",
     )
     doctor.add_argument("--level", choices=_LEVELS, help="default: strict for root, unprivileged for others")
-    doctor.add_argument("--without", action="append", default=[], metavar="LAYER", help="leave a layer off, to see the hole")
-    doctor.add_argument("--matrix", action="store_true", help="switch off each layer in turn and show what gets through")
+    doctor.add_argument(
+        "--without", action="append", default=[], metavar="LAYER", help="leave a layer off, to see the hole"
+    )
+    doctor.add_argument(
+        "--matrix", action="store_true", help="switch off each layer in turn and show what gets through"
+    )
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.set_defaults(run=_doctor)
 
@@ -103,10 +109,9 @@ def _settings(options: argparse.Namespace) -> Any:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from jackfield.isolation.doctor import examine, layer_names, matrix
     from jackfield_sandbox.launch import default_cache
     from jackfield_sandbox.layers import Layer
-
-    from jackfield.isolation.doctor import examine, layer_names, matrix
 
     level = options.level or ("strict" if os.geteuid() == 0 else "unprivileged")
     known = {layer_names(layer)[0]: layer for layer in Layer}
@@ -129,8 +134,9 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         for finding in report.findings:
             print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.name:<42} {finding.says}")
-        holes = len(report.holes)
-        print(f"\n{level}: {'every attack was stopped' if not holes else f'{holes} of {len(report.findings)} checks failed'}")
+        failed = len(report.holes)
+        verdict = f"{failed} of {len(report.findings)} checks failed" if failed else "every attack was stopped"
+        print(f"\n{level}: {verdict}")
     return 0 if report.is_clean else 1
 
 

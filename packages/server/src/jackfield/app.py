@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
-from jackfield_sdk import wire
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -25,6 +24,7 @@ from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, add_probl
 from jackfield.isolation import doctor
 from jackfield.settings import Settings
 from jackfield.surface import Surface
+from jackfield_sdk import wire
 
 __all__ = ["Platform", "SelfAttackError", "Tenant"]
 
@@ -143,7 +143,7 @@ class Platform:
         self.asgi = self._build_asgi()
 
     def tenant(self, tenant_id: str) -> Tenant:
-        """The handle of a tenant. It need not be known to the platform for hooks to run: it just has nothing installed."""
+        """The handle of a tenant. One that the platform does not know just has nothing installed."""
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             tenant = Tenant(self, tenant_id)
@@ -235,7 +235,7 @@ class Platform:
 
     def _build_asgi(self) -> FastAPI:
         @contextlib.asynccontextmanager
-        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
             started_here = not self._is_running
             await self.start()
             try:
@@ -283,7 +283,7 @@ class Platform:
                 "status": "ok" if self._is_running and self.supervisor.zygote_pid is not None else "unavailable",
                 "version": jackfield.__version__,
                 "isolation": self.settings.isolation,
-                "self_attack": None if self.report is None else {"clean": self.report.is_clean, "checks": len(self.report.findings)},
+                "self_attack": _summary(self.report),
                 "isolates": {"alive": stats.alive, "idle": stats.idle, "waiting": stats.waiting},
             }  # fmt: skip
 
@@ -296,6 +296,10 @@ class Platform:
                 return response
 
         return app
+
+
+def _summary(report: doctor.Report | None) -> dict[str, Any] | None:
+    return None if report is None else {"clean": report.is_clean, "checks": len(report.findings)}
 
 
 def _operation_id(route: APIRoute) -> str:

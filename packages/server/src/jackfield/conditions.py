@@ -1,7 +1,8 @@
 """Conditions of handlers (`when`), in CEL, evaluated on the node before any isolate is woken.
 
-CEL has no loops but its comprehensions, and those nest: five of them over a thousand items would hold the node for years. A
-condition may therefore have one. A missing field makes a condition false, as its author expects of `sale.customer_id != null`.
+CEL has no loops but its comprehensions, and those nest: five of them over a thousand items would hold the node for
+years. A condition may therefore have one. A missing field makes a condition false, as its author expects of
+`sale.customer_id != null`.
 """
 
 from __future__ import annotations
@@ -67,5 +68,7 @@ def holds(expression: str | None, scope: dict[str, Any]) -> bool:
         return False
     try:
         return program.execute(scope) is True
-    except Exception:  # the library raises whatever Python error is nearest: KeyError, TypeError, RuntimeError, ValueError
+    except (
+        Exception
+    ):  # the library raises whatever Python error is nearest: KeyError, TypeError, RuntimeError, ValueError
         return False

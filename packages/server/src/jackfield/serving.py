@@ -28,18 +28,10 @@ def serve(app: Any, host: str, port: int) -> int:
         print("hint: stop what uses the port, or take another with --port", file=sys.stderr)
         return 1
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools" if _has_httptools() else "h11", lifespan="on", log_config=None,
+        app, loop="uvloop", http="auto", lifespan="on", log_config=None,
         access_log=False, server_header=False, timeout_graceful_shutdown=10,
     )  # fmt: skip
     server = uvicorn.Server(config)
     with listener:
         server.run(sockets=[listener])
     return 0 if server.started else 1
-
-
-def _has_httptools() -> bool:
-    try:
-        import httptools  # noqa: F401  # only whether it is there
-    except ImportError:
-        return False
-    return True

@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     """`KEYID:BASE64(32 bytes)`, several joined by commas, the first one encrypts. When absent, a key file in `data_dir`
     is used, which is made together with a fresh folder; without either the node does not start."""
     isolation: IsolationLevel = Field(default_factory=lambda: "strict" if os.geteuid() == 0 else "unprivileged")
-    """`strict` for root, `unprivileged` for anybody else, unless it is set. It is never lowered by itself: what the level
-    demands and the machine does not give keeps the node from starting."""
+    """`strict` for root, `unprivileged` for anybody else, unless it is set. It is never lowered by itself: what the
+    level demands and the machine does not give keeps the node from starting."""
     isolate_budget: int = Field(default=512, ge=1)
     """Isolates alive at the same time; the least recently used idle one goes first."""
     isolate_calls: int = Field(default=10_000, ge=1)

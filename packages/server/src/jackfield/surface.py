@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jackfield_sdk.schema import json_schema_of
 from sqlalchemy import Table
+
+from jackfield_sdk.schema import json_schema_of
 
 __all__ = ["Entity", "Event", "FilterHook", "Slot", "Surface"]
 

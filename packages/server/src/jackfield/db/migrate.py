@@ -45,9 +45,9 @@ def load_models() -> None:
 
     By name: this folder is at the bottom and may not import those that have models.
     """
-    for module in pkgutil.walk_packages(jackfield.__path__, "jackfield."):
-        if module.name.endswith(".models"):
-            importlib.import_module(module.name)
+    for folder in pkgutil.iter_modules(jackfield.__path__):
+        if (Path(jackfield.__path__[0]) / folder.name / "models.py").exists():
+            importlib.import_module(f"jackfield.{folder.name}.models")
 
 
 def head() -> str | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import APIRouter, Body, Path, Query, Request, Response
-from jackfield_sdk import wire
 
 from jackfield.errors import JackfieldError
 from jackfield.extension_points.errors import PayloadInvalidError, TenantMissingError
@@ -30,6 +29,7 @@ from jackfield.http.caller import bearer_token
 from jackfield.http.problems import problem_of
 from jackfield.invocation import Outcome
 from jackfield.surface import Surface
+from jackfield_sdk import wire
 
 __all__ = ["acting", "router"]
 
@@ -42,13 +42,19 @@ def acting(caller: Caller) -> wire.Caller:
     return wire.Caller(caller.member_id or caller.subject, caller.role)
 
 
-def router(  # noqa: PLR0913  # one argument for each extension point
+def router(  # one argument for each extension point
     surface: Surface, filters: Filters, events: Events, functions: Functions, routes: Routes, widgets: Widgets
 ) -> APIRouter:
     """Endpoints of all extension points."""
     api = APIRouter()
 
-    @api.get("/api/surface", tags=["surface"], operation_id="getSurface", response_model=SurfaceAnswer, responses=problem_responses())  # fmt: skip
+    @api.get(
+        "/api/surface",
+        tags=["surface"],
+        operation_id="getSurface",
+        response_model=SurfaceAnswer,
+        responses=problem_responses(),
+    )
     async def get_surface(_caller: MemberCaller) -> Response:
         """What the host opens to plugins: hook points, events, slots and entities, with their schemas."""
         return _json(surface.describe())
@@ -78,7 +84,13 @@ def router(  # noqa: PLR0913  # one argument for each extension point
             return problem_of(error)
         return _json(result)
 
-    @api.get("/api/functions", tags=["functions"], operation_id="listFunctions", response_model=list[FunctionListing], responses=problem_responses())  # fmt: skip
+    @api.get(
+        "/api/functions",
+        tags=["functions"],
+        operation_id="listFunctions",
+        response_model=list[FunctionListing],
+        responses=problem_responses(),
+    )
     async def list_functions(
         caller: MemberCaller,
         plugin: Annotated[str | None, Query(description="Only this plugin's")] = None,
@@ -198,7 +210,8 @@ def _route_problem(slug: str, outcome: Outcome) -> Response:
     failure = outcome.failure or wire.Failure("plugin-error", "the plugin failed")
     status = 400 if outcome.status in ("user-error", "veto") else _ROUTE_STATUS.get(outcome.status, 502)
     document = {
-        "type": f"urn:jackfield:problem:{failure.code}", "title": "The plugin failed" if status != 400 else "Bad Request",
+        "type": f"urn:jackfield:problem:{failure.code}",
+        "title": "Bad Request" if status == 400 else "The plugin failed",
         "status": status, "detail": failure.message, "code": failure.code, "hint": failure.hint, "plugin": slug,
         "invocation_id": outcome.invocation_id,
     }  # fmt: skip
@@ -212,7 +225,7 @@ def _filter_answer(run: FilterRun) -> dict[str, Any]:
 def _plain(payload: Any) -> Any:
     if not isinstance(payload, dict):
         raise PayloadInvalidError("the body must be a JSON object")
-    return payload  # pyright: ignore[reportUnknownVariableType]  # data of any shape
+    return cast("dict[str, Any]", payload)
 
 
 def _json(value: Any, status: int = 200) -> Response:

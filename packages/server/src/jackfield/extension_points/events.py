@@ -1,12 +1,10 @@
-"""Events: committed with the host's own rows, delivered at least once to every subscriber, in order per installation."""
+"""Events: committed with the host's own rows, delivered at least once to each subscriber, in order per installation."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from jackfield_sdk import wire
-from jackfield_sdk.schema import json_schema_of
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -18,6 +16,8 @@ from jackfield.invocation import Invocation, Invoker
 from jackfield.jobs import DeliveryResult, DeliverySnapshot, Subscription, outbox
 from jackfield.lifecycle import ActiveInstallations
 from jackfield.surface import Surface
+from jackfield_sdk import wire
+from jackfield_sdk.schema import json_schema_of
 
 __all__ = ["Events"]
 
@@ -77,7 +77,8 @@ class Events:
         if installation is None:
             return DeliveryResult("skipped", "plugin-not-active", "the plugin is not active any more")
         handler = next(
-            (h for h in installation.manifest.events if h.event == delivery.event and h.handler == delivery.handler), None
+            (h for h in installation.manifest.events if h.event == delivery.event and h.handler == delivery.handler),
+            None,
         )
         if handler is None:
             return DeliveryResult("skipped", "handler-gone", "the installed release does not handle this event")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from jackfield_sdk.schema import json_schema_of
-from jackfield_sdk.wire import Caller
 
 from jackfield.conditions import holds, variables
 from jackfield.extension_points.errors import FilterAbortedError, FilterUnknownError, PayloadInvalidError, VetoedError
@@ -15,6 +13,8 @@ from jackfield.extension_points.validation import SchemaCache
 from jackfield.invocation import Invocation, Invoker
 from jackfield.lifecycle import ActiveInstallations
 from jackfield.surface import FilterHook, Surface
+from jackfield_sdk.schema import json_schema_of
+from jackfield_sdk.wire import Caller
 
 __all__ = ["FilterRun", "FilterStep", "Filters"]
 
@@ -74,9 +74,8 @@ class Filters:
         if name not in plugins.filters:
             return payload
         run = await self._run(tenant_id, hook, payload, caller, stops=True)
-        if isinstance(payload, dict):
-            return run.payload
-        return msgspec.convert(run.payload, type(payload))
+        kind = cast("type[Any]", type(payload))
+        return run.payload if issubclass(kind, dict) else msgspec.convert(run.payload, kind)
 
     async def dry_run(self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None) -> FilterRun:
         """What each handler would do, without stopping at a veto or failure."""
@@ -92,7 +91,9 @@ class Filters:
             raise FilterUnknownError(f"there is no filter hook `{name}`")
         return await self._run(tenant_id, hook, payload, caller, stops=True)
 
-    async def _run(self, tenant_id: str, hook: FilterHook, payload: Any, caller: Caller | None, *, stops: bool) -> FilterRun:
+    async def _run(
+        self, tenant_id: str, hook: FilterHook, payload: Any, caller: Caller | None, *, stops: bool
+    ) -> FilterRun:
         current = msgspec.to_builtins(payload, str_keys=True)
         if problems := self._problems(hook, current):
             raise PayloadInvalidError(f"the payload does not fit `{hook.name}`: {problems[0]}", errors=problems)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from jackfield_sdk.manifest import Function
-from jackfield_sdk.wire import Caller
 
 from jackfield.extension_points.errors import (
     ArgumentsInvalidError,
@@ -18,6 +16,8 @@ from jackfield.extension_points.errors import (
 from jackfield.extension_points.validation import SchemaCache
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.lifecycle import ActiveInstallations
+from jackfield_sdk.manifest import Function
+from jackfield_sdk.wire import Caller
 
 __all__ = ["FunctionError", "FunctionMetrics", "FunctionResult", "Functions"]
 
@@ -78,9 +78,15 @@ class Functions:
             raise ArgumentsInvalidError(problems[0], errors=problems)
         outcome = await self._invoker.run(
             Invocation(
-                installation, "function", name, function.handler, arguments, function.timeout_ms, caller,
+                installation,
+                "function",
+                name,
+                function.handler,
+                arguments,
+                function.timeout_ms,
+                caller,
                 is_plain=self._is_plain(installation.digest, function),
-            )  # fmt: skip
+            )
         )
         metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
         failure = outcome.failure
@@ -129,17 +135,21 @@ class Functions:
 
 
 _PLAIN_TYPES = frozenset({"string", "integer", "boolean", "null"})
-_CONVERTED = frozenset({"format", "contentEncoding", "enum", "const", "$ref", "properties", "prefixItems", "uniqueItems"})
-"""Keywords of types that are something else in Python than in JSON: dates, bytes, enumerations, structs, tuples, sets."""
+_CONVERTED = frozenset(
+    {"format", "contentEncoding", "enum", "const", "$ref", "properties", "prefixItems", "uniqueItems"}
+)
+"""Keywords of types that Python has and JSON has not: dates, bytes, enumerations, structs, tuples, sets."""
 
 
 def _is_plain_schema(schema: Any) -> bool:
-    """Whether every value that fits a schema is in Python what it is in JSON, so that the handler can have it as it is."""
-    if not isinstance(schema, dict) or _CONVERTED & schema.keys():
+    """Whether every value that fits a schema is in Python what it is in JSON, so the handler can have it as it is."""
+    if not isinstance(schema, dict):
         return False
-    if "anyOf" in schema:
-        return all(_is_plain_schema(option) for option in schema["anyOf"])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # data of any shape
-    kind = schema.get("type")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # data of any shape
-    if kind == "array":
-        return _is_plain_schema(schema.get("items"))  # pyright: ignore[reportUnknownMemberType]  # data of any shape
-    return kind in _PLAIN_TYPES
+    keywords = cast("dict[str, Any]", schema)
+    if _CONVERTED & keywords.keys():
+        return False
+    if "anyOf" in keywords:
+        return all(_is_plain_schema(option) for option in keywords["anyOf"])
+    if keywords.get("type") == "array":
+        return _is_plain_schema(keywords.get("items"))
+    return keywords.get("type") in _PLAIN_TYPES

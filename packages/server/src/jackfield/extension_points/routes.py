@@ -1,7 +1,7 @@
 """Routes: a plugin's own HTTP interface below `/api/plugins/{slug}/api`.
 
-A plugin's answer is served from the host's origin, so it is fenced in: no cookies, no redirects to elsewhere by headers of its
-own, no sniffing, and a policy that gives a page no origin and no scripts.
+A plugin's answer is served from the host's origin, so it is fenced in: no cookies, no redirects to elsewhere by headers
+of its own, no sniffing, and a policy that gives a page no origin and no scripts.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from jackfield_sdk.manifest import Route
-from jackfield_sdk.wire import Caller
 
 from jackfield.extension_points.errors import PluginInactiveError, RateLimitedError, RoleTooLowError, RouteUnknownError
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker, Outcome
 from jackfield.lifecycle import ActiveInstallations
+from jackfield_sdk.manifest import Route
+from jackfield_sdk.wire import Caller
 
 __all__ = ["RouteAnswer", "RouteRequest", "Routes"]
 
@@ -65,7 +65,9 @@ class Routes:
         self._tables: dict[str, list[tuple[str, re.Pattern[str], Route]]] = {}
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
-    async def find(self, tenant_id: str, slug: str, method: str, path: str) -> tuple[ActiveInstallation, Route, dict[str, str]]:  # fmt: skip
+    async def find(
+        self, tenant_id: str, slug: str, method: str, path: str
+    ) -> tuple[ActiveInstallation, Route, dict[str, str]]:
         """The route for a request, and what its pattern's names stand for.
 
         Raises:
@@ -147,10 +149,10 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _answer(value: Any) -> RouteAnswer:
-    """The plugin's answer, fenced in. Its form has been made by our own code in the isolate, but nothing relies on that."""
-    if not isinstance(value, dict) or not {"body", "status", "content_type", "headers"} <= value.keys():  # pyright: ignore[reportUnknownMemberType]  # data of any shape
-        value = {"body": value, "status": 200, "content_type": "application/json", "headers": {}}
-    answer: dict[str, Any] = value
+    """The plugin's answer, fenced in. Our own code in the isolate gave it its form, but nothing relies on that."""
+    answer = cast("dict[str, Any]", value)
+    if not isinstance(value, dict) or not {"body", "status", "content_type", "headers"} <= answer.keys():
+        answer = {"body": value, "status": 200, "content_type": "application/json", "headers": {}}
     body = answer["body"]
     content_type = str(answer["content_type"])
     if not _CONTENT_TYPE.match(content_type):
@@ -167,8 +169,8 @@ def _answer(value: Any) -> RouteAnswer:
     headers = {"content-type": content_type}
     given = answer["headers"]
     if isinstance(given, dict):
-        for name, text in given.items():  # pyright: ignore[reportUnknownVariableType]  # data of any shape
-            lower = str(name).lower()  # pyright: ignore[reportUnknownArgumentType]  # data of any shape
+        for name, text in cast("dict[Any, Any]", given).items():
+            lower = str(name).lower()
             if lower in _ANSWER_HEADERS and isinstance(text, str) and text.isascii() and text.isprintable():
                 headers[lower] = text[:1000]
     headers.update(_FENCE)

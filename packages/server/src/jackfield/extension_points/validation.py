@@ -21,7 +21,7 @@ class SchemaCache:
         self._checked: OrderedDict[tuple[str, str], Checked] = OrderedDict()
 
     def problems(self, digest: str, name: str, schema: Mapping[str, Any], value: Any) -> list[str]:
-        """What is wrong with a value, a sentence each; empty when nothing is. A schema that may not be used fits nothing."""
+        """What is wrong with a value, a sentence each; empty when nothing is. A schema that is refused fits nothing."""
         checked = self._checked.get((digest, name))
         if checked is None:
             if not schema:

@@ -6,10 +6,6 @@ import asyncio
 from typing import Any
 
 import msgspec
-from jackfield_sdk.errors import PluginError
-from jackfield_sdk.manifest import Widget
-from jackfield_sdk.ui import check_tree
-from jackfield_sdk.wire import Caller
 
 from jackfield.conditions import holds, variables
 from jackfield.extension_points.errors import SlotUnknownError
@@ -17,6 +13,10 @@ from jackfield.extension_points.functions import FunctionError
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.lifecycle import ActiveInstallations
 from jackfield.surface import Surface
+from jackfield_sdk.errors import PluginError
+from jackfield_sdk.manifest import Widget
+from jackfield_sdk.ui import check_tree
+from jackfield_sdk.wire import Caller
 
 __all__ = ["WidgetResult", "Widgets"]
 

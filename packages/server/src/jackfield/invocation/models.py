@@ -15,13 +15,14 @@ __all__ = ["ActiveInstallation", "Invocation", "Kind", "Outcome", "Status"]
 Kind = Literal["filter", "event", "function", "route", "widget", "lifecycle", "health", "config-check"]
 
 Status = Literal[
-    "ok", "error", "user-error", "veto", "retry", "timeout", "cpu", "memory", "crashed", "violation", "refused", "overloaded"
+    "ok", "error", "user-error", "veto", "retry", "timeout", "cpu", "memory", "crashed", "violation", "refused",
+    "overloaded"
 ]  # fmt: skip
 """How a call ended.
 
-`error` a defect of the plugin; `user-error` and `veto` meant for the acting user; `retry` asked for by an event handler;
-`timeout`, `cpu`, `memory` a limit; `crashed` the process died; `violation` it broke the protocol or flooded its output;
-`refused` it never ran; `overloaded` no isolate was free in time.
+`error` a defect of the plugin; `user-error` and `veto` meant for the acting user; `retry` asked for by an event
+handler; `timeout`, `cpu`, `memory` a limit; `crashed` the process died; `violation` it broke the protocol or flooded
+its output; `refused` it never ran; `overloaded` no isolate was free in time.
 """
 
 

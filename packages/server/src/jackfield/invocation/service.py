@@ -7,8 +7,6 @@ from typing import Protocol
 
 import msgspec
 import structlog
-from jackfield_sdk import wire
-from jackfield_sdk.errors import WireError
 
 from jackfield.capabilities import CapabilityContext, Gate
 from jackfield.capabilities.log import tidy_lines
@@ -20,6 +18,8 @@ from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Ou
 from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, IsolateSpec
 from jackfield.records import InvocationRecord
 from jackfield.settings import LimitSettings
+from jackfield_sdk import wire
+from jackfield_sdk.errors import WireError
 
 __all__ = ["Invoker", "RecordSink"]
 
@@ -44,7 +44,9 @@ class Invoker:
         limits: The platform's; a manifest may ask for less.
     """
 
-    def __init__(self, executor: Executor, gate: Gate, records: RecordSink, limits: LimitSettings, clock: Clock) -> None:
+    def __init__(
+        self, executor: Executor, gate: Gate, records: RecordSink, limits: LimitSettings, clock: Clock
+    ) -> None:
         self._executor = executor
         self._gate = gate
         self._records = records
@@ -241,7 +243,11 @@ def _clean(failure: wire.Failure) -> wire.Failure:
     """A plugin writes its own failures; what others read of them is bounded and printable."""
     code = failure.code if len(failure.code) <= 64 and _CODE.match(failure.code) else "plugin-error"
     return msgspec.structs.replace(
-        failure, code=code, message=_printable(failure.message), hint=_printable(failure.hint), trace=failure.trace[:8000]
+        failure,
+        code=code,
+        message=_printable(failure.message),
+        hint=_printable(failure.hint),
+        trace=failure.trace[:8000],
     )
 
 

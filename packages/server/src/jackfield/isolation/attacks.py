@@ -1,13 +1,16 @@
-"""The self-attack: a hostile plugin of our own. It runs inside an isolate, never on the node; the doctor reads its report.
+"""The self-attack: a hostile plugin of our own. It runs inside an isolate, never on the node; the doctor reads its
+report.
 
-Each attack returns `OPEN` when it worked, otherwise the name of the error that stopped it. Numbers of system calls are those of
-x86-64. Nothing here harms the machine when it works: it reads a canary, connects to a listener of the doctor's, signals with 0.
+Each attack returns `OPEN` when it worked, otherwise the name of the error that stopped it. Numbers of system calls are
+those of x86-64. Nothing here harms the machine when it works: it reads a canary, connects to a listener of the
+doctor's, signals with 0.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import mmap
 import os
 import resource
@@ -27,7 +30,7 @@ OPEN = "OPEN"
 _CHANNEL = 200
 
 
-class _Stopped(Exception):
+class _NeedError(Exception):
     """The attack met something else than an error of the kernel."""
 
 
@@ -214,7 +217,7 @@ def _alloc() -> None:
 def _dup() -> None:
     taken: list[int] = []
     try:
-        for _ in range(5000):
+        while len(taken) < 5000:
             taken.append(os.dup(_CHANNEL))
     finally:
         for descriptor in taken:
@@ -333,7 +336,7 @@ def _works_asyncio() -> None:
         return 1
 
     if asyncio.run(main()) != 1:
-        raise _Stopped("asyncio.run")
+        raise _NeedError("asyncio.run")
 
 
 def _works_library() -> None:
@@ -356,11 +359,8 @@ def _works_library() -> None:
 
 
 def _works_lazy_imports() -> None:
-    import email.mime.text
-    import html.entities
-    import http.client
-    import urllib.request
-    import xml.dom.minidom  # noqa: F401  # importing is the check
+    for name in ("email.mime.text", "html.entities", "http.client", "urllib.request", "xml.dom.minidom"):
+        importlib.import_module(name)
 
 
 _NEEDS: dict[str, Callable[[], None]] = {

@@ -1,4 +1,4 @@
-"""What the rest of the platform asks of isolation. Nothing here assumes a process: another executor can stand behind it."""
+"""What the platform asks of isolation. Nothing here assumes a process: another executor can stand behind it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
+
 from jackfield_sdk import wire
 
 __all__ = ["CallLimits", "CallRequest", "CallResult", "Executor", "HostCalls", "IsolateSpec", "LogLine", "Status"]
 
-Status = Literal["ok", "failed", "timeout", "cpu", "memory", "crashed", "violation", "overloaded", "unsealed"]
-"""`failed`: the handler raised, see `failure`; `unsealed`: no isolate could be sealed; the others as in `invocation`."""
+Status = Literal[
+    "ok", "failed", "timeout", "cpu", "memory", "crashed", "violation", "overloaded", "unsealed"
+]  # fmt: skip
+"""`failed`: the handler raised, see `failure`; `unsealed`: nothing could be sealed; the others as in `invocation`."""
 
 LogLine = tuple[str, str, Mapping[str, Any]]
 """Level, message, fields."""

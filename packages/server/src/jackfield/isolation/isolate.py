@@ -9,11 +9,10 @@ import time
 from collections import deque
 from pathlib import Path
 
-from jackfield_sdk import wire
-from jackfield_sdk.errors import WireError
-
 from jackfield.isolation.interfaces import CallLimits, CallRequest, CallResult, HostCalls, IsolateSpec, Status
 from jackfield.isolation.supervisor import Death, Supervisor
+from jackfield_sdk import wire
+from jackfield_sdk.errors import WireError
 
 __all__ = ["Isolate"]
 
@@ -25,7 +24,7 @@ _FATAL_SIGNALS = {31: "violation"}
 """SIGSYS: a system call of a foreign architecture."""
 
 
-class _Ended(Exception):
+class _EndedError(Exception):
     """The isolate is gone; carries why, when the node itself did it."""
 
 
@@ -44,7 +43,16 @@ class Isolate:
         "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
     )  # fmt: skip
 
-    def __init__(self, supervisor: Supervisor, *, memory_mb: int, descriptors: int, frame_bytes: int, image_path: Path | None, stray_descriptor: int | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        memory_mb: int,
+        descriptors: int,
+        frame_bytes: int,
+        image_path: Path | None,
+        stray_descriptor: int | None = None,
+    ) -> None:
         self.calls = 0
         self.number = 0
         self.memory_mb = memory_mb
@@ -61,7 +69,7 @@ class Isolate:
         self._out = bytearray()
         self._reader = wire.FrameReader(frame_bytes)
         self._socket, theirs = socket.socketpair()
-        self._socket.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        self._socket.setblocking(False)  # the socket's own signature
         try:
             image = os.open(image_path or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -94,9 +102,7 @@ class Isolate:
             raise RuntimeError("an isolate never changes what it runs")
         self._spec = spec
         self._write(
-            wire.frame(
-                wire.Load(wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, image)
-            )
+            wire.frame(wire.Load(wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, image))
         )
 
     @property
@@ -111,16 +117,14 @@ class Isolate:
         self.number += 1
         number = self.number
         result = CallResult("ok", is_cold=self.calls == 1)
-        cpu_before = self._cpu_ns()
+        cpu_before = self.cpu_ns()
         limits = request.limits
         watch = _Watch(self, limits, cpu_before)
         try:
-            call = wire.Call(
-                number, request.kind, request.handler, request.payload, request.context, request.is_plain
-            )
+            call = wire.Call(number, request.kind, request.handler, request.payload, request.context, request.is_plain)
             self._write(wire.frame(call))
             await self._converse(number, limits, host_calls, result)
-        except _Ended:
+        except _EndedError:
             await self._explain(result)
         except WireError as error:
             self.kill("violation")
@@ -137,7 +141,7 @@ class Isolate:
             result.cpu_us = max(0, self._birth.death.cpu_us - cpu_before // 1000)
             result.peak_kb = self._birth.death.peak_kb
         else:
-            result.cpu_us = max(0, self._cpu_ns() - cpu_before) // 1000
+            result.cpu_us = max(0, self.cpu_ns() - cpu_before) // 1000
         result.duration_us = (time.perf_counter_ns() - started) // 1000
         return result
 
@@ -192,7 +196,8 @@ class Isolate:
                     reply = wire.HostReply(message.id, failure=failure)
                 elif len(data) > limits.host_call_bytes:
                     failure = wire.Failure(
-                        "host-call-too-large", f"a capability call of {len(data)} bytes, at most {limits.host_call_bytes}"
+                        "host-call-too-large",
+                        f"a capability call of {len(data)} bytes, at most {limits.host_call_bytes}",
                     )
                     reply = wire.HostReply(message.id, failure=failure)
                 else:
@@ -238,7 +243,7 @@ class Isolate:
     async def _next_frame(self) -> bytes:
         while not self._frames:
             if self.is_dead:
-                raise _Ended
+                raise _EndedError
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -332,7 +337,7 @@ class Isolate:
 
     # -- cost ------------------------------------------------------------------------------------------------------
 
-    def _cpu_ns(self) -> int:
+    def cpu_ns(self) -> int:
         """Processor time of the process so far, all threads, by the kernel's clock of it."""
         pid = self._birth.pid
         if not pid:
@@ -368,7 +373,7 @@ class _Watch:
         if now >= self._deadline:
             self._isolate.kill("timeout")
             return
-        left_ns = self._cpu_limit_ns - (self._isolate._cpu_ns() - self._cpu_before)  # noqa: SLF001  # the isolate's own helper
+        left_ns = self._cpu_limit_ns - (self._isolate.cpu_ns() - self._cpu_before)  # the isolate's own helper
         if left_ns <= 0:
             self._isolate.kill("cpu")
             return

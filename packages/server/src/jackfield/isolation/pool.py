@@ -1,4 +1,4 @@
-"""The pool: warm reuse for the same installation and revision, a second isolate when it is busy, least recently used out first."""
+"""The pool: warm reuse by the same installation and revision, another isolate when it is busy, least used out first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from jackfield_sdk import wire
 
 from jackfield.isolation.errors import IsolationError
 from jackfield.isolation.interfaces import CallRequest, CallResult, HostCalls, IsolateSpec
 from jackfield.isolation.isolate import Isolate
 from jackfield.isolation.supervisor import Supervisor
+from jackfield_sdk import wire
 
 __all__ = ["IsolatePool", "PoolSettings", "PoolStats"]
 
@@ -37,7 +37,8 @@ class PoolSettings:
         budget: Isolates alive at the same time.
         calls: Calls after which one is replaced.
         idle_s: Time without a call after which one ends.
-        spares: Sealed isolates without a plugin, ready for a first call. Forking and sealing are then no part of it; above
+        spares: Sealed isolates without a plugin, ready for a first call. Forking and sealing are then no part of it;
+        above
             all not the memory group: after a quiet moment the kernel takes 10-20 ms to move a process into one.
         spare_memory_mb: Their memory limit; installations with another one get a process of their own making.
         frame_bytes: Largest message that is accepted from an isolate.

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+
+from jackfield.isolation.errors import IsolationError
 from jackfield_sandbox.cgroup import Cgroup, CgroupParent, new_parent
 from jackfield_sandbox.launch import start_zygote
 from jackfield_sandbox.layers import Layer, layers_of
 from jackfield_sandbox.uids import UidRange
 from jackfield_sandbox.zygote import Exited, Failed, Spawn, Spawned, Started, decode_from_zygote
-
-from jackfield.isolation.errors import IsolationError
 
 __all__ = ["Birth", "Death", "Supervisor"]
 
@@ -117,7 +117,7 @@ class Supervisor:
         except (OSError, RuntimeError) as error:
             await self.stop()
             raise IsolationError(f"isolation level {self.level} cannot be held: {error}") from error
-        self._control.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        self._control.setblocking(False)  # the socket's own signature
         loop = asyncio.get_running_loop()
         try:
             data = await asyncio.wait_for(loop.sock_recv(self._control, 4096), _START_TIMEOUT_S)
@@ -149,7 +149,16 @@ class Supervisor:
             self._uids.close()
             self._uids = None
 
-    def spawn(self, channel: socket.socket, image: int, memory_bytes: int, descriptors: int, threads: int, on_death: Callable[[Death], None], stray: int | None = None) -> Birth:  # fmt: skip
+    def spawn(
+        self,
+        channel: socket.socket,
+        image: int,
+        memory_bytes: int,
+        descriptors: int,
+        threads: int,
+        on_death: Callable[[Death], None],
+        stray: int | None = None,
+    ) -> Birth:
         """Ask for an isolate. The channel can be written to at once; the isolate reads when it is sealed.
 
         Args:

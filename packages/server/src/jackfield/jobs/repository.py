@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Integer,
     RowMapping,
+    Select,
+    String,
     Table,
+    Update,
     bindparam,
     case,
     delete,
@@ -65,6 +70,12 @@ _D = _DELIVERIES.c
 _POSTGRESQL_LOCK = 0x6A6A6F62
 _ACTIVE = ("ready", "waiting", "running")
 _PRUNE_BATCH = 2_000
+_TENANTS_PER_ROUND = 50
+"""SQLite takes a union of a limited number of parts; who is left out comes first in the next round."""
+_CLAIMED_COLUMNS = (
+    "sequence", "id", "event_id", "event", "tenant_id", "installation_id", "handler", "ordered", "attempt", "failures",
+    "max_attempts", "created_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +120,57 @@ def lock(session: Session) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRESQL_LOCK})
 
 
-def _tenants(session: Session, table: Table, condition: str, after: str, limit: int) -> list[str]:
-    """Distinct tenants of the rows for which the condition holds, from behind `after` on and round to it again."""
+@cache
+def _tenants(kind: Literal["new", "ready"]) -> Select[str]:
+    """Distinct tenants with rows of a kind, from behind `after` on and round to it again."""
+    source = _OUTBOX if kind == "new" else _DELIVERIES
 
     def where(alias: Any) -> ColumnElement[bool]:
-        return alias.c.fanned_out_at.is_(None) if condition == "new" else alias.c.place == condition
+        return alias.c.fanned_out_at.is_(None) if kind == "new" else alias.c.place == "ready"
 
     def chain(name: str, start: Callable[[Any], ColumnElement[bool]]) -> CTE:
-        first, further = table.alias(f"{name}_first"), table.alias(f"{name}_further")
+        first, further = source.alias(f"{name}_first"), source.alias(f"{name}_further")
         found = select(func.min(first.c.tenant_id).label("tenant")).where(where(first), start(first.c.tenant_id))
         links = found.cte(name, recursive=True)
         step = select(func.min(further.c.tenant_id)).where(where(further), further.c.tenant_id > links.c.tenant)
         return links.union_all(select(step.scalar_subquery()).where(links.c.tenant.is_not(None)))
 
+    after = bindparam("after", type_=String)
     rest = chain("rest", lambda tenant: tenant > after)
     round_again = chain("round_again", lambda tenant: tenant <= after)
-    query = union_all(
+    both = union_all(
         select(rest.c.tenant).where(rest.c.tenant.is_not(None)),
         select(round_again.c.tenant).where(round_again.c.tenant <= after),
-    ).limit(limit)
-    return list(session.scalars(query))
+    )
+    return select(both.limit(bindparam("count", type_=Integer)).subquery().c.tenant)
+
+
+@cache
+def _of_tenants(kind: Literal["new", "ready"], count: int) -> Any:
+    """The oldest rows of a kind of so many tenants: `share_0` of `tenant_0`, and so on."""
+    table, order = (_OUTBOX, _OUTBOX.c.position) if kind == "new" else (_DELIVERIES, _D.sequence)
+    columns = (order, table.c.id, table.c.tenant_id, table.c.name) if kind == "new" else (order,)
+    condition = table.c.fanned_out_at.is_(None) if kind == "new" else table.c.place == "ready"
+    return union_all(
+        *(
+            select(
+                select(*columns)
+                .where(table.c.tenant_id == bindparam(f"tenant_{number}"), condition)
+                .order_by(order)
+                .limit(bindparam(f"share_{number}", type_=Integer))
+                .subquery()
+            )
+            for number in range(count)
+        )
+    )
+
+
+def _parameters(shares: Mapping[str, int]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for number, (tenant, share) in enumerate(shares.items()):
+        parameters[f"tenant_{number}"] = tenant
+        parameters[f"share_{number}"] = share
+    return parameters
 
 
 def new_events(session: Session, after: str, limit: int, leave_out: Iterable[str] = ()) -> tuple[list[NewEvent], str]:
@@ -142,23 +184,22 @@ def new_events(session: Session, after: str, limit: int, leave_out: Iterable[str
         The events, and the tenant who came last.
     """
     skipped = set(leave_out)
-    tenants = _tenants(session, _OUTBOX, "new", after, limit + len(skipped))
-    tenants = [tenant for tenant in tenants if tenant not in skipped][:limit]
+    wanted = min(limit, _TENANTS_PER_ROUND)
+    tenants = session.scalars(_tenants("new"), {"after": after, "count": wanted + len(skipped)}).all()
+    tenants = [tenant for tenant in tenants if tenant not in skipped][:wanted]
     if not tenants:
         return [], after
     each = -(-limit // len(tenants))
-    parts = [
-        select(
-            select(_OUTBOX.c.position, _OUTBOX.c.id, _OUTBOX.c.tenant_id, _OUTBOX.c.name)
-            .where(_OUTBOX.c.tenant_id == tenant, _OUTBOX.c.fanned_out_at.is_(None))
-            .order_by(_OUTBOX.c.position)
-            .limit(each)
-            .subquery()
-        )
-        for tenant in tenants
-    ]
-    events = [NewEvent(*row) for row in session.execute(union_all(*parts))]
-    return sorted(events, key=lambda event: event.position), tenants[-1]
+    rows = session.execute(_of_tenants("new", len(tenants)), _parameters(dict.fromkeys(tenants, each)))
+    return sorted((NewEvent(*row) for row in rows), key=lambda event: event.position), tenants[-1]
+
+
+_MARK_FANNED_OUT = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.position.in_(bindparam("positions", expanding=True)), _OUTBOX.c.fanned_out_at.is_(None))
+    .values(fanned_out_at=bindparam("moment"))
+    .returning(_OUTBOX.c.position)
+)
 
 
 def fan_out(
@@ -172,14 +213,8 @@ def fan_out(
     Returns:
         Installations whose ordered deliveries have grown.
     """
-    mine = set(
-        session.scalars(
-            update(_OUTBOX)
-            .where(_OUTBOX.c.position.in_([event.position for event in events]), _OUTBOX.c.fanned_out_at.is_(None))
-            .values(fanned_out_at=now)
-            .returning(_OUTBOX.c.position)
-        )
-    )
+    positions = [event.position for event in events]
+    mine = set(session.scalars(_MARK_FANNED_OUT, {"positions": positions, "moment": now}))
     rows: list[dict[str, Any]] = [
         {
             "id": ids.new_id("dlv"),
@@ -210,75 +245,87 @@ def fan_out(
     return {row["installation_id"] for row in rows if row["ordered"]}
 
 
+def _promotion() -> Update:
+    head, other = _DELIVERIES.alias("head"), _DELIVERIES.alias("other")
+    lane = bindparam("lane", type_=_D.installation_id.type)
+    first = select(func.min(head.c.sequence)).where(
+        head.c.installation_id == lane, head.c.ordered.is_(True), head.c.place == "blocked"
+    )
+    is_active = exists().where(
+        other.c.installation_id == lane,
+        other.c.ordered.is_(True),
+        or_(*(other.c.place == place for place in _ACTIVE)),
+    )
+    return update(_DELIVERIES).where(_D.sequence == first.scalar_subquery(), ~is_active).values(place="ready")
+
+
+_PROMOTE = _promotion()
+
+
 def promote(session: Session, installations: Iterable[str]) -> None:
     """Where no ordered delivery of an installation is active, the first of the blocked ones becomes ready."""
     lanes = [{"lane": installation_id} for installation_id in sorted(set(installations))]
-    if not lanes:
-        return
-    other = _DELIVERIES.alias("other")
-    head = _DELIVERIES.alias("head")
-    lane = bindparam("lane", type_=_D.installation_id.type)
-    statement = (
-        update(_DELIVERIES)
-        .where(
-            _D.sequence
-            == select(func.min(head.c.sequence))
-            .where(head.c.installation_id == lane, head.c.ordered.is_(True), head.c.place == "blocked")
-            .scalar_subquery(),
-            ~exists().where(
-                other.c.installation_id == lane,
-                other.c.ordered.is_(True),
-                or_(*(other.c.place == place for place in _ACTIVE)),
-            ),
-        )
-        .values(place="ready")
-    )
-    session.connection().execute(statement, lanes)
+    if lanes:
+        session.connection().execute(_PROMOTE, lanes)
 
 
 def open_lanes(session: Session) -> list[str]:
     """Installations with blocked deliveries."""
-    query = select(_D.installation_id).where(_D.place == "blocked").distinct()
-    return list(session.scalars(query))
+    return list(session.scalars(select(_D.installation_id).where(_D.place == "blocked").distinct()))
+
+
+_VERDICT: dict[str, Any] = {name: bindparam(f"new_{name}") for name in Verdict.__dataclass_fields__}
+_FINISH = (
+    update(_DELIVERIES)
+    .where(
+        _D.sequence == bindparam("this"),
+        _D.lease_owner == bindparam("this_owner"),
+        _D.attempt == bindparam("this_attempt"),
+    )
+    .values(**_VERDICT, lease_owner=None, lease_until=None)
+)
 
 
 def finish(session: Session, owner: str, ended: Sequence[Ended]) -> None:
     """Write down verdicts. A delivery that was taken from this node meanwhile is left alone."""
-    if not ended:
-        return
-    given: dict[str, Any] = {name: bindparam(name) for name in Verdict.__dataclass_fields__}
-    statement = (
-        update(_DELIVERIES)
-        .where(_D.sequence == bindparam("this"), _D.lease_owner == owner, _D.attempt == bindparam("this_attempt"))
-        .values(**given, lease_owner=None, lease_until=None)
-    )
     rows: list[dict[str, Any]] = [
         {
             "this": item.claimed.sequence,
+            "this_owner": owner,
             "this_attempt": item.claimed.snapshot.attempt,
-            "state": item.verdict.state,
-            "place": item.verdict.place,
-            "failures": item.verdict.failures,
-            "next_attempt_at": item.verdict.next_attempt_at,
-            "finished_at": item.verdict.finished_at,
-            "error_code": _text(item.verdict.error_code, 128),
-            "error_message": _text(item.verdict.error_message, 4096),
-            "duration_ms": item.verdict.duration_ms,
+            "new_state": item.verdict.state,
+            "new_place": item.verdict.place,
+            "new_failures": item.verdict.failures,
+            "new_next_attempt_at": item.verdict.next_attempt_at,
+            "new_finished_at": item.verdict.finished_at,
+            "new_error_code": _text(item.verdict.error_code, 128),
+            "new_error_message": _text(item.verdict.error_message, 4096),
+            "new_duration_ms": item.verdict.duration_ms,
         }
         for item in ended
     ]
-    session.connection().execute(statement, rows)
+    if rows:
+        session.connection().execute(_FINISH, rows)
+
+
+_WAKE_DUE = (
+    update(_DELIVERIES)
+    .where(_D.place == "waiting", _D.next_attempt_at <= bindparam("moment", type_=_D.next_attempt_at.type))
+    .values(place="ready")
+)
 
 
 def wake_due(session: Session, now: datetime) -> None:
     """Deliveries whose next attempt is due become ready."""
-    session.execute(update(_DELIVERIES).where(_D.place == "waiting", _D.next_attempt_at <= now).values(place="ready"))
+    session.execute(_WAKE_DUE, {"moment": now})
+
+
+_NEXT_DUE = select(_D.next_attempt_at).where(_D.place == "waiting").order_by(_D.next_attempt_at).limit(1)
 
 
 def next_due(session: Session) -> datetime | None:
     """When the next waiting delivery is due."""
-    query = select(_D.next_attempt_at).where(_D.place == "waiting").order_by(_D.next_attempt_at).limit(1)
-    return session.scalar(query)
+    return session.scalar(_NEXT_DUE)
 
 
 def release(session: Session, now: datetime, *, owner: str, running: Sequence[int], at_once: bool) -> set[str]:
@@ -327,61 +374,56 @@ def extend(session: Session, owner: str, running: Sequence[int], until: datetime
     )
 
 
+_HAS_WORK = select(
+    or_(
+        exists().where(_D.place == "ready"),
+        exists().where(_D.place == "waiting", _D.next_attempt_at <= bindparam("moment", type_=_D.next_attempt_at.type)),
+    )
+)
+
+
 def has_work(session: Session, now: datetime) -> bool:
     """Whether a claim would find something: a few looks into indexes."""
-    query = select(
-        or_(
-            exists().where(_D.place == "ready"),
-            exists().where(_D.place == "waiting", _D.next_attempt_at <= now),
-        )
-    )
-    return bool(session.scalar(query))
+    return bool(session.scalar(_HAS_WORK, {"moment": now}))
 
 
 def ready_tenants(session: Session, after: str, limit: int) -> list[str]:
     """Tenants with ready deliveries, beginning behind the one who came last."""
-    return _tenants(session, _DELIVERIES, "ready", after, limit)
+    return list(session.scalars(_tenants("ready"), {"after": after, "count": limit}))
+
+
+@cache
+def _claiming(tenants: int) -> Any:
+    return (
+        update(_DELIVERIES)
+        .where(_D.sequence.in_(_of_tenants("ready", tenants)), _D.place == "ready")
+        .values(
+            state="running",
+            place="running",
+            attempt=_D.attempt + 1,
+            next_attempt_at=None,
+            lease_owner=bindparam("owner"),
+            lease_until=bindparam("until"),
+        )
+        .returning(*(_D[name] for name in _CLAIMED_COLUMNS))
+    )
+
+
+_EVENTS = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at).where(
+    _OUTBOX.c.id.in_(bindparam("events", expanding=True))
+)
 
 
 def claim(session: Session, shares: Mapping[str, int], owner: str, until: datetime) -> list[Claimed]:
     """Lease up to so many ready deliveries of each tenant, the oldest first."""
     if not shares:
         return []
-    parts = [
-        select(
-            select(_D.sequence)
-            .where(_D.place == "ready", _D.tenant_id == tenant)
-            .order_by(_D.sequence)
-            .limit(share)
-            .subquery()
-        )
-        for tenant, share in shares.items()
-    ]
-    rows = (
-        session.execute(
-            update(_DELIVERIES)
-            .where(_D.sequence.in_(union_all(*parts)), _D.place == "ready")
-            .values(
-                state="running",
-                place="running",
-                attempt=_D.attempt + 1,
-                next_attempt_at=None,
-                lease_owner=owner,
-                lease_until=until,
-            )
-            .returning(_DELIVERIES)
-        )
-        .mappings()
-        .all()
-    )
-    events = {
-        row["id"]: row
-        for row in session.execute(
-            select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at).where(
-                _OUTBOX.c.id.in_({row["event_id"] for row in rows})
-            )
-        ).mappings()
-    }
+    parameters = {**_parameters(shares), "owner": owner, "until": until}
+    rows = session.execute(_claiming(len(shares)), parameters).mappings().all()
+    if not rows:
+        return []
+    wanted = list({row["event_id"] for row in rows})
+    events = {row["id"]: row for row in session.execute(_EVENTS, {"events": wanted}).mappings()}
     claimed = [_claimed(row, events.get(row["event_id"])) for row in rows]
     return sorted(claimed, key=lambda item: item.sequence)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from semantic_version import SimpleSpec  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
+from jackfield.conditions import ConditionInvalidError, check_condition
 from jackfield.registry.errors import BytecodeMismatchError, ManifestMismatchError, SealingUnavailableError
 from jackfield_sandbox import image, sealed
 from jackfield_sandbox.layers import Level
@@ -31,6 +32,7 @@ def verified_image(package: Package, files: Mapping[str, bytes], level: Level | 
     """
     manifest = package.manifest
     _check_words(manifest)
+    _check_conditions(manifest)
     sources = {path: data for path, data in files.items() if path.startswith(("src/", "vendor/"))}
     try:
         compiled = sealed.compile_modules(sources, level=level)
@@ -58,6 +60,20 @@ def _compare(files: Mapping[str, bytes], compiled: Mapping[str, bytes]) -> None:
     for path, code in sorted(compiled.items()):
         if files.get(code_path(path)) != code:
             raise BytecodeMismatchError(f"The compiled form of {path} is not what it compiles to.", path=path)
+
+
+def _check_conditions(manifest: Manifest) -> None:
+    """A condition that could never be evaluated is the author's to hear of, not the tenant's."""
+    for kind in ("filters", "events", "widgets"):
+        for index, part in enumerate(getattr(manifest, kind)):
+            if part.when is None:
+                continue
+            try:
+                check_condition(part.when)
+            except ConditionInvalidError as error:
+                raise PackageError(
+                    f"{kind}[{index}].when: {error}", code="manifest-invalid", hint=error.hint
+                ) from error
 
 
 def _check_words(manifest: Manifest) -> None:

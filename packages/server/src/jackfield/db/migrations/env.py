@@ -27,8 +27,8 @@ context.configure(
     render_item=render_item,
     # SQLite cannot alter most of a table in place: Alembic copies it instead.
     render_as_batch=True,
-    # One transaction around all revisions. Alembic takes SQLite for a database that commits each change of the schema by
-    # itself; on our connections, which say BEGIN themselves, it does not.
+    # One transaction around all revisions. Alembic takes SQLite for a database that commits each change of the schema
+    # by itself; on our connections, which say BEGIN themselves, it does not.
     transaction_per_migration=False,
     transactional_ddl=True,
 )
