@@ -10,7 +10,7 @@ import msgspec
 
 import jackfield_sdk as jf
 
-Key = Annotated[str, jf.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:/-]+$")]
+Key = Annotated[str, jf.Meta(min_length=1, max_length=100)]
 Said = Annotated[str, jf.Meta(max_length=2000)]
 
 

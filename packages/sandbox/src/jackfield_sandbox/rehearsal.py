@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
+import re
 import socket
 import sys
 
@@ -24,15 +25,37 @@ __all__ = ["fill_pools", "rehearse"]
 _ROUNDS = 40
 _NAME = "jackfield_rehearsal"
 _SOURCE = """
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+
 import jackfield_sdk as jf
 
-plugin = jf.Plugin("rehearsal", version="1.0.0", permissions=["customers:read"], emits={"rehearsal.done": dict})
+Key = Annotated[str, jf.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:/-]+(x|y)*$")]
+
+
+class Thing(jf.Struct, frozen=True):
+    name: str
+    key: Key = "k"
+    tags: list[str] = msgspec.field(default_factory=list[str])
+    note: str | None = None
+
+
+plugin = jf.Plugin(
+    "rehearsal",
+    version="1.0.0",
+    permissions=["customers:read"],
+    emits={"rehearsal.done": dict, "rehearsal.thing": Thing},
+)
 
 
 @plugin.config
 class Config:
-    rate: float = 1.0
-    label: str = ""
+    rate: Annotated[float, jf.Meta(ge=0, description="rate")] = 1.0
+    label: Annotated[str, jf.Meta(max_length=40)] = ""
 
 
 @plugin.table("rows")
@@ -104,6 +127,8 @@ def rehearse() -> None:
 def _one_life(image: bytes, *, with_failures: bool) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        # Or the second life would find the first one's patterns compiled.
+        re.purge()
         finder = images.install(images.Image(memoryview(image)))
         try:
             guest = Guest(Channel(theirs.fileno()))

@@ -150,9 +150,10 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _answer(value: Any) -> RouteAnswer:
     """The plugin's answer, fenced in. Our own code in the isolate gave it its form, but nothing relies on that."""
-    answer = cast("dict[str, Any]", value)
-    if not isinstance(value, dict) or not {"body", "status", "content_type", "headers"} <= answer.keys():
-        answer = {"body": value, "status": 200, "content_type": "application/json", "headers": {}}
+    if isinstance(value, dict) and {"body", "status", "content_type", "headers"} <= value.keys():
+        answer = cast("dict[str, Any]", value)
+    else:
+        answer: dict[str, Any] = {"body": value, "status": 200, "content_type": "application/json", "headers": {}}
     body = answer["body"]
     content_type = str(answer["content_type"])
     if not _CONTENT_TYPE.match(content_type):
