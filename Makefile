@@ -41,7 +41,6 @@ soak: setup ## Minutes of load, looking for leaks.
 	$(bin)/python -m pytest -q -m soak
 
 bench: setup ## Measure, beside our peers, in one run.
-	if [ -f benchmarks/peers/package-lock.json ]; then cd benchmarks/peers && npm ci --no-audit --no-fund; fi
 	$(bin)/python -m benchmarks
 
 lock: setup ## Pin the dependencies anew (UPGRADE=--upgrade takes the newest).

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from jackfield.isolation import doctor
 from jackfield_sandbox.layers import LEVELS, Layer
 
+NOBODY = 65534
 STRICT = pytest.mark.skipif(os.geteuid() != 0, reason="strict takes root")
 AVAILABLE = ["strict", "unprivileged"] if os.geteuid() == 0 else ["unprivileged"]
 
@@ -46,3 +51,38 @@ async def test_the_matrix_shows_what_only_seccomp_stops(cache: Path) -> None:
     assert columns["without seccomp"]["userfaultfd"] == "OPEN"
     assert columns["without descriptors"]["use an inherited descriptor"] == "OPEN"
     assert columns["without rlimits"]["allocate 600 MB"] == "OPEN"
+
+
+def _interpreter_for_everybody() -> str | None:
+    """A Python of our version that any user may run; that of a developer in root's home is not one."""
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        try:
+            done = subprocess.run(
+                [candidate, "-I", "-c", "import sys; print(*sys.version_info[:2])"],
+                check=False, capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
+            )  # fmt: skip
+        except OSError:
+            continue
+        if done.stdout.split() == [str(part) for part in sys.version_info[:2]]:
+            return candidate
+    return None
+
+
+@STRICT
+def test_an_ordinary_user_gets_a_clean_report() -> None:
+    interpreter = _interpreter_for_everybody()
+    if interpreter is None:
+        pytest.skip("no Python of this version that an ordinary user may run")
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, NOBODY, NOBODY)
+        done = subprocess.run(
+            [interpreter, "-m", "jackfield", "doctor", "--json"],
+            check=False, capture_output=True, text=True, timeout=60, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
+            env={
+                "HOME": home, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            },
+        )  # fmt: skip
+    report = json.loads(done.stdout or "{}")
+    assert report.get("clean") is True, done.stderr[-500:] or [f for f in report["findings"] if not f["ok"]]
+    assert report["level"] == "unprivileged"

@@ -89,6 +89,7 @@ class Platform:
         self.database = Database(settings.url)
         vault = capabilities.Vault(capabilities.load_keys(settings))
         self.tenants = tenants_.TenantService(self.database, self.clock)
+        self._answers = tenants_.SqlAnswers(self.database, self.clock)
         self.registry = registry_.Registry(
             self.database,
             settings.data_dir,
@@ -137,19 +138,13 @@ class Platform:
         self.dispatcher = jobs.Dispatcher(self.database, self.events, self.events, self.clock)
         self.deliveries = jobs.Deliveries(self.database, self.clock)
         self.report: doctor.Report | None = None
-        self._tenants: dict[str, Tenant] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._is_running = False
         self.asgi = self._build_asgi()
 
     def tenant(self, tenant_id: str) -> Tenant:
         """The handle of a tenant. One that the platform does not know just has nothing installed."""
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            tenant = Tenant(self, tenant_id)
-            if len(self._tenants) < 100_000:
-                self._tenants[tenant_id] = tenant
-        return tenant
+        return Tenant(self, tenant_id)
 
     async def __aenter__(self) -> Platform:
         await self.start()
@@ -170,6 +165,9 @@ class Platform:
         try:
             await migrate.upgrade(self.database)
             await self.registry.start()
+            if self.database.is_sqlite:
+                # The only node there can be: what was under way when the last one died will never be answered.
+                await self._answers.give_up_all()
             await self._attack_ourselves()
             await self.isolates.start()
             await self.recorder.replay()
@@ -255,9 +253,7 @@ class Platform:
             redoc_url=None,
         )
         app.state.authenticator = self.tenants
-        app.add_middleware(
-            IdempotencyMiddleware, authenticator=self.tenants, answers=tenants_.SqlAnswers(self.database, self.clock)
-        )
+        app.add_middleware(IdempotencyMiddleware, authenticator=self.tenants, answers=self._answers)
         app.add_middleware(
             BodyLimitMiddleware,
             limit_bytes=self.settings.max_body_bytes,

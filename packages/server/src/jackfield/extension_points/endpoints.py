@@ -8,8 +8,9 @@ from typing import Annotated, Any, cast
 import msgspec
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 
+from jackfield.capabilities.plain import NotPlainError, check_plain
 from jackfield.errors import JackfieldError
-from jackfield.extension_points.errors import PayloadInvalidError, TenantMissingError
+from jackfield.extension_points.errors import PayloadInvalidError, QueryTooLargeError, TenantMissingError
 from jackfield.extension_points.events import Events
 from jackfield.extension_points.filters import FilterRun, Filters
 from jackfield.extension_points.functions import Functions
@@ -34,6 +35,8 @@ from jackfield_sdk import wire
 __all__ = ["acting", "router"]
 
 Slug = Annotated[str, Path(description="The plugin; `slug@instance` for an instance other than the first")]
+_PLUGIN_MADE = frozenset({"error", "user-error", "veto", "retry"})
+_QUERY_BYTES = 16 * 1024
 _ROUTE_STATUS = {"timeout": 504, "cpu": 504, "overloaded": 503, "refused": 503}
 
 
@@ -73,6 +76,7 @@ def router(  # one argument for each extension point
         function, too low a role) is a problem document that carries the same members.
         """
         try:
+            _check_plain(body.arguments, "the arguments")
             result = await functions.call(caller.tenant, slug, name, body.arguments, acting(caller))
         except JackfieldError as error:
             error.data.update(
@@ -173,10 +177,13 @@ def router(  # one argument for each extension point
     )
     async def plugin_route(slug: str, path: str, request: Request) -> Response:
         caller = await _optional_caller(request)
+        if len(request.scope["query_string"]) > _QUERY_BYTES:
+            raise QueryTooLargeError(f"a query string of more than {_QUERY_BYTES} bytes")
         tenant_id = request.query_params.get("tenant") if caller is None else caller.tenant
         if tenant_id is None:
             raise TenantMissingError("this request names no tenant")
-        found = await routes.find(tenant_id, slug, request.method, f"/{path}")
+        find = routes.find_public if caller is None else routes.find
+        found = await find(tenant_id, slug, request.method, f"/{path}")
         incoming = RouteRequest(
             request.method, f"/{path}", dict(request.query_params), dict(request.headers), await request.body()
         )
@@ -209,13 +216,19 @@ async def _optional_caller(request: Request) -> Caller | None:
 def _route_problem(slug: str, outcome: Outcome) -> Response:
     failure = outcome.failure or wire.Failure("plugin-error", "the plugin failed")
     status = 400 if outcome.status in ("user-error", "veto") else _ROUTE_STATUS.get(outcome.status, 502)
+    # The plugin chose this code: it must not be taken for one of the platform's own.
+    is_its_own = outcome.status in _PLUGIN_MADE
+    kind = f"plugin:{slug.partition('@')[0]}:{failure.code}" if is_its_own else f"problem:{failure.code}"
     document = {
-        "type": f"urn:jackfield:problem:{failure.code}",
+        "type": f"urn:jackfield:{kind}",
         "title": "Bad Request" if status == 400 else "The plugin failed",
         "status": status, "detail": failure.message, "code": failure.code, "hint": failure.hint, "plugin": slug,
         "invocation_id": outcome.invocation_id,
     }  # fmt: skip
-    return Response(msgspec.json.encode(document), status, media_type="application/problem+json")
+    headers = {"cache-control": "no-store"}
+    if failure.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(failure.retry_after_s)))
+    return Response(msgspec.json.encode(document), status, headers, media_type="application/problem+json")
 
 
 def _filter_answer(run: FilterRun) -> dict[str, Any]:
@@ -225,7 +238,21 @@ def _filter_answer(run: FilterRun) -> dict[str, Any]:
 def _plain(payload: Any) -> Any:
     if not isinstance(payload, dict):
         raise PayloadInvalidError("the body must be a JSON object")
+    _check_plain(payload, "the body")
     return cast("dict[str, Any]", payload)
+
+
+def _check_plain(value: Any, what: str) -> None:
+    """What Python's JSON reader lets in, and nothing behind us can carry: NaN, lone surrogates, numbers without end."""
+    try:
+        check_plain(wire.encode(value), allow_nul=True)
+    except (NotPlainError, UnicodeEncodeError, OverflowError, RecursionError, ValueError) as error:
+        raise PayloadInvalidError(f"{what} cannot be used: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    # Others than ours quote the value, surrogates and all.
+    return str(error) if isinstance(error, NotPlainError) else "a text or number in it is not what JSON can carry"
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jackfield.errors import ConflictError, ForbiddenError, InvalidError, MissingError, UnavailableError
+from jackfield.http import TooManyRequestsError
 
 __all__ = [
     "ArgumentsInvalidError",
@@ -12,6 +13,7 @@ __all__ = [
     "FunctionUnknownError",
     "PayloadInvalidError",
     "PluginInactiveError",
+    "QueryTooLargeError",
     "RateLimitedError",
     "RoleTooLowError",
     "RouteUnknownError",
@@ -89,11 +91,17 @@ class TenantMissingError(InvalidError):
     default_hint = "Add `?tenant=ID`, or send a token."
 
 
-class RateLimitedError(UnavailableError):
+class QueryTooLargeError(InvalidError):
+    """The query string of a request to a plugin's route is over the limit."""
+
+    code = "query-too-large"
+    default_hint = "Send what is large in the body."
+
+
+class RateLimitedError(TooManyRequestsError):
     """More requests than the route allows in a minute."""
 
     code = "rate-limited"
-    default_hint = "Wait, then try again."
 
 
 class VetoedError(ConflictError):

@@ -109,7 +109,8 @@ class Filters:
             message = "" if outcome.failure is None else outcome.failure.message
             status, changed = outcome.status, False
             if status == "ok":
-                if problems := self._problems(hook, outcome.value):
+                problems = self._problems(hook, outcome.value) or _misfit(outcome.value, payload)
+                if problems:
                     status, message = "ignored", f"what it returned does not fit: {problems[0]}"
                 else:
                     changed = outcome.value != run.payload
@@ -135,3 +136,14 @@ class Filters:
         if schema is None:
             schema = self._host_schemas[hook.name] = json_schema_of(hook.payload, path=hook.name)
         return self._schemas.problems("host", hook.name, schema, value)
+
+
+def _misfit(value: Any, payload: Any) -> list[str]:
+    """Why a value cannot become what the host handed in: it gets that type back, whatever a plugin makes of it."""
+    if isinstance(payload, dict):
+        return [] if isinstance(value, dict) else ["it is not an object"]
+    try:
+        msgspec.convert(value, type(payload))
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        return [str(error)]
+    return []

@@ -13,7 +13,7 @@ from jackfield.extension_points.errors import (
     PluginInactiveError,
     RoleTooLowError,
 )
-from jackfield.extension_points.validation import SchemaCache
+from jackfield.extension_points.validation import OncePerRelease, SchemaCache
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.lifecycle import ActiveInstallations
 from jackfield_sdk.manifest import Function
@@ -57,8 +57,8 @@ class Functions:
         self._active = active
         self._invoker = invoker
         self._schemas = SchemaCache()
-        self._index: dict[str, dict[str, Function]] = {}
-        self._plain: dict[tuple[str, str], bool] = {}
+        self._index: OncePerRelease[dict[str, Function]] = OncePerRelease()
+        self._plain: OncePerRelease[dict[str, bool]] = OncePerRelease()
 
     async def call(
         self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
@@ -85,7 +85,7 @@ class Functions:
                 arguments,
                 function.timeout_ms,
                 caller,
-                is_plain=self._is_plain(installation.digest, function),
+                is_plain=self._is_plain(installation.digest, function) and not _has_float(arguments),
             )
         )
         metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
@@ -103,12 +103,13 @@ class Functions:
         return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics)
 
     def _is_plain(self, digest: str, function: Function) -> bool:
-        key = (digest, function.name)
-        known = self._plain.get(key)
+        known = self._plain.get(digest)
         if known is None:
-            properties = function.parameters.get("properties", {})
-            known = self._plain[key] = all(_is_plain_schema(schema) for schema in properties.values())
-        return known
+            known = self._plain.keep(digest, {})
+        answer = known.get(function.name)
+        if answer is None:
+            answer = known[function.name] = _takes_plain(function.parameters)
+        return answer
 
     async def find(self, tenant_id: str, slug: str, name: str) -> tuple[ActiveInstallation, Function]:
         """The installation and the function's declaration."""
@@ -118,7 +119,7 @@ class Functions:
             raise PluginInactiveError(f"`{slug}` is not active")
         index = self._index.get(installation.digest)
         if index is None:
-            index = self._index[installation.digest] = {f.name: f for f in installation.manifest.functions}
+            index = self._index.keep(installation.digest, {f.name: f for f in installation.manifest.functions})
         function = index.get(name)
         if function is None:
             raise FunctionUnknownError(f"`{slug}` has no function `{name}`")
@@ -139,6 +140,27 @@ _CONVERTED = frozenset(
     {"format", "contentEncoding", "enum", "const", "$ref", "properties", "prefixItems", "uniqueItems"}
 )
 """Keywords of types that Python has and JSON has not: dates, bytes, enumerations, structs, tuples, sets."""
+
+
+_PLAIN_PARAMETERS = frozenset({"type", "title", "description", "properties", "required", "additionalProperties"})
+
+
+def _has_float(value: Any) -> bool:
+    """To JSON Schema, 1.0 is an integer; to an author's `range(n)` it is not."""
+    if isinstance(value, dict):
+        return any(map(_has_float, value.values()))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # data of any shape
+    if isinstance(value, list):
+        return any(map(_has_float, value))  # pyright: ignore[reportUnknownArgumentType]  # data of any shape
+    return isinstance(value, float)
+
+
+def _takes_plain(parameters: Any) -> bool:
+    """Whether all that a function takes is named, and plain. A stranger's schema need not have the form of ours."""
+    if not isinstance(parameters, dict) or not parameters.keys() <= _PLAIN_PARAMETERS:
+        return False
+    given = cast("dict[str, Any]", parameters)
+    properties = cast("dict[str, Any]", given.get("properties", {}))
+    return given.get("additionalProperties") is False and all(map(_is_plain_schema, properties.values()))
 
 
 def _is_plain_schema(schema: Any) -> bool:

@@ -1,17 +1,38 @@
-"""JSON Schema validation on every trigger: a schema is weighed and compiled once, then used by name."""
+"""What is made of a release once and used on every trigger; schemas, weighed and compiled, first of all."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from jackfield.capabilities.schemas import Checked
 from jackfield.errors import JackfieldError
 
-__all__ = ["SchemaCache"]
+__all__ = ["OncePerRelease", "SchemaCache"]
 
 _MOST = 4096
+T = TypeVar("T")
+
+
+class OncePerRelease(Generic[T]):
+    """Values by the digest of a release. The oldest goes first: whatever went is soon made again."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[str, T] = {}
+
+    def get(self, digest: str) -> T | None:
+        """What was kept, or None."""
+        return self._kept.get(digest)
+
+    def keep(self, digest: str, value: T) -> T:
+        """Keep it, and hand it back."""
+        self._kept[digest] = value
+        if len(self._kept) > _MOST:
+            del self._kept[next(iter(self._kept))]
+        return value
 
 
 class SchemaCache:

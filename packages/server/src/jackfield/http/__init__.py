@@ -28,6 +28,7 @@ from jackfield.http.errors import (
     IdempotencyKeyReusedError,
     IdempotencyOutcomeUnknownError,
     RoleMissingError,
+    TooManyRequestsError,
     UnauthenticatedError,
 )
 from jackfield.http.idempotency import Answer, Answers, IdempotencyMiddleware, Reservation
@@ -62,6 +63,7 @@ __all__ = [
     "Role",
     "RoleMissingError",
     "Slice",
+    "TooManyRequestsError",
     "UnauthenticatedError",
     "add_problem_handlers",
     "cut",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jackfield.errors import ConflictError, ForbiddenError, InvalidError
+from jackfield.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
 
 __all__ = [
     "BodyTooLargeError",
@@ -14,6 +14,7 @@ __all__ = [
     "IdempotencyKeyReusedError",
     "IdempotencyOutcomeUnknownError",
     "RoleMissingError",
+    "TooManyRequestsError",
     "UnauthenticatedError",
 ]
 
@@ -43,6 +44,13 @@ class BodyTooLargeError(InvalidError):
 
     code = "body-too-large"
     default_hint = "Send at most `limit_bytes` bytes."
+
+
+class TooManyRequestsError(UnavailableError):
+    """The caller is quicker than the limit allows: 429."""
+
+    code = "too-many-requests"
+    default_hint = "Wait for `retry_after_s` seconds, then try again."
 
 
 class CursorInvalidError(InvalidError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -22,7 +23,7 @@ from jackfield.errors import (
     MissingError,
     UnavailableError,
 )
-from jackfield.http.errors import BodyTooLargeError, UnauthenticatedError
+from jackfield.http.errors import BodyTooLargeError, TooManyRequestsError, UnauthenticatedError
 
 __all__ = ["Problem", "add_problem_handlers", "problem_of", "problem_responses"]
 
@@ -38,6 +39,7 @@ _STATUSES: tuple[tuple[type[JackfieldError], HTTPStatus], ...] = (
     (ForbiddenError, HTTPStatus.FORBIDDEN),
     (MissingError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
+    (TooManyRequestsError, HTTPStatus.TOO_MANY_REQUESTS),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
@@ -125,9 +127,12 @@ def _document(
         "code": code,
         "hint": hint,
     }
-    return Response(
-        msgspec.json.encode(document, enc_hook=str), status.value, {**headers}, media_type=MEDIA_TYPE
-    )  # fmt: skip
+    try:
+        body = msgspec.json.encode(document, enc_hook=str)
+    except UnicodeEncodeError:
+        # A lone surrogate, out of a request that is told about here: only an escape can carry it.
+        body = json.dumps(document, default=str).encode()
+    return Response(body, status.value, {**headers}, media_type=MEDIA_TYPE)
 
 
 async def _on_ours(_request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Protocol
 
@@ -27,6 +28,9 @@ _log = structlog.get_logger("jackfield.invocation")
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _STATUS_OF_KIND: dict[str, Status] = {"user": "user-error", "veto": "veto", "retry": "retry"}
 _TEXT_CHARS = 2000
+_TRACE_CHARS = 8000
+_SPECS = 10_000
+_YEAR_S = 366 * 24 * 3600
 
 
 class RecordSink(Protocol):
@@ -61,6 +65,7 @@ class Invoker:
         started_at = self._clock.now().timestamp()
         try:
             request = self._request(invocation, invocation_id, started_at)
+            spec = self._spec(installation)
         except (WireError, TypeError, ValueError, OverflowError, RecursionError) as error:
             result = CallResult("failed", failure=wire.Failure("payload-not-data", str(error)[:_TEXT_CHARS]))
             return self._finish(invocation, invocation_id, started_at, result, refused=True)
@@ -87,7 +92,15 @@ class Invoker:
                 return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
             return wire.HostReply(call.id, msgspec.Raw(value))
 
-        result = await self._executor.run(self._spec(installation), request, answer)
+        try:
+            result = await self._executor.run(spec, request, answer)
+        except asyncio.CancelledError:
+            # Whoever asked has gone. That it ran, and for whom, is to be known all the same.
+            took_us = int((self._clock.now().timestamp() - started_at) * 1e6)
+            failure = wire.Failure("caller-gone", "whoever asked did not wait for the end")
+            result = CallResult("timeout", failure=failure, duration_us=took_us)
+            self._finish(invocation, invocation_id, started_at, result)
+            raise
         return self._finish(invocation, invocation_id, started_at, result)
 
     async def retire(self, installation_id: str) -> None:
@@ -143,6 +156,9 @@ class Invoker:
             concurrency=min(self._limits.concurrency, asked.concurrency or self._limits.concurrency),
         )
         self._specs[installation.id] = (installation, spec)
+        if len(self._specs) > _SPECS:
+            # The oldest, not the least used: to know that would cost every call, and a spec is soon made again.
+            del self._specs[next(iter(self._specs))]
         return spec
 
     def _finish(
@@ -198,7 +214,7 @@ class Invoker:
         if result.status == "ok":
             try:
                 value = _response(result.value) if kind == "route" else self._plain(bytes(result.value))
-            except (NotPlainError, msgspec.DecodeError) as error:
+            except (NotPlainError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 text = f"the result is not plain data: {error}"
                 return "error", wire.Failure("result-not-data", text[:_TEXT_CHARS], "Return what JSON can carry."), None
             return "ok", None, value
@@ -242,14 +258,17 @@ def _response(raw: msgspec.Raw) -> dict[str, object]:
 def _clean(failure: wire.Failure) -> wire.Failure:
     """A plugin writes its own failures; what others read of them is bounded and printable."""
     code = failure.code if len(failure.code) <= 64 and _CODE.match(failure.code) else "plugin-error"
+    after_s = failure.retry_after_s
     return msgspec.structs.replace(
         failure,
         code=code,
         message=_printable(failure.message),
         hint=_printable(failure.hint),
-        trace=failure.trace[:8000],
+        trace=_printable(failure.trace, _TRACE_CHARS),
+        # Nobody's calendar has room for NaN, or for ten thousand years.
+        retry_after_s=after_s if after_s is not None and 0 <= after_s <= _YEAR_S else None,
     )
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:_TEXT_CHARS])
+def _printable(text: str, limit: int = _TEXT_CHARS) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:limit])

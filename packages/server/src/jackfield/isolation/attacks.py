@@ -402,6 +402,17 @@ def names(_ctx: jf.Context, _about: dict[str, Any]) -> dict[str, str]:
     return dict.fromkeys(_attacks(about), "")
 
 
+@plugin.filter("doctor.descriptors")
+def descriptors(_ctx: jf.Context, _about: dict[str, Any]) -> dict[str, str]:
+    """Every descriptor that is open in here."""
+    found: dict[str, str] = {}
+    for number in range(1024):
+        # A socket cannot be sought in, a closed descriptor does not exist; the difference is all that is asked.
+        if _judge(lambda number=number: os.lseek(number, 0, os.SEEK_CUR)) != "EBADF":
+            found[str(number)] = OPEN
+    return found
+
+
 @plugin.filter("doctor.version")
 def version(_ctx: jf.Context, _about: dict[str, Any]) -> dict[str, str]:
     """The interpreter's version, as the isolate sees it."""

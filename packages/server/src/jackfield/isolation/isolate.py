@@ -20,6 +20,8 @@ _READ_BYTES = 256 * 1024
 _THREADS = 32
 _FLOOD = 10
 """Times the output limit at which an isolate that floods its log is ended."""
+_QUEUED = 1000
+"""Messages that may wait for us to read them; together they may be as long as the longest."""
 _FATAL_SIGNALS = {31: "violation"}
 """SIGSYS: a system call of a foreign architecture."""
 
@@ -39,8 +41,8 @@ class Isolate:
     """
 
     __slots__ = (
-        "_birth", "_deaths", "_frames", "_killed_for", "_loop", "_out", "_reader", "_ready", "_socket", "_spec",
-        "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
+        "_birth", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader",
+        "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,8 @@ class Isolate:
         self._ready: wire.Ready | None = None
         self._out = bytearray()
         self._reader = wire.FrameReader(frame_bytes)
+        self._queued_bytes = frame_bytes
+        self._is_called = False
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)  # the socket's own signature
         try:
@@ -114,6 +118,7 @@ class Isolate:
         """Run one call to its end, which is a result in every case."""
         started = time.perf_counter_ns()
         self.calls += 1
+        self._is_called = True
         self.number += 1
         number = self.number
         result = CallResult("ok", is_cold=self.calls == 1)
@@ -136,6 +141,7 @@ class Isolate:
             raise
         finally:
             watch.stop()
+            self._is_called = False
             self.last_used = time.monotonic()
         if self._birth.death is not None:
             result.cpu_us = max(0, self._birth.death.cpu_us - cpu_before // 1000)
@@ -187,6 +193,9 @@ class Isolate:
                 self._finish(message, len(data), limits, result)
                 return
             if isinstance(message, wire.HostCall):
+                if self._out:
+                    # Who has not read the last answer cannot have the next question; the answers would pile up here.
+                    raise WireError("a capability call before the answer to the last one was read")
                 result.host_calls += 1
                 if result.host_calls > limits.host_calls:
                     failure = wire.Failure(
@@ -294,8 +303,14 @@ class Isolate:
         self._wake()
 
     def _is_expected(self) -> bool:
-        """Between calls only `ready` and log lines of a start-up may arrive; they wait for the next call."""
-        return self._ready is None and len(self._frames) < 1000
+        """It may speak while it is starting or being called, and no further ahead of us than a bound.
+
+        During a call, this is about the time in which the node does what a capability call asks for: the plugin's other
+        threads may log.
+        """
+        if not self._is_called and self._ready is not None:
+            return False
+        return len(self._frames) <= _QUEUED and sum(map(len, self._frames)) <= self._queued_bytes
 
     def _wake(self) -> None:
         waiter = self._waiter

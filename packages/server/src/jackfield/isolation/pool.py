@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _INLINE_BYTES = 512 * 1024
 """Largest code image that is sent through the channel; larger ones are mapped, and shared."""
 _INLINE_IMAGES = 64
 _REFILL_PAUSE_S = 0.005
+_DESCRIPTORS_EACH = 2
+"""What an isolate costs this process: its channel, and the handle that it is killed by."""
+_DESCRIPTORS_ELSE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class PoolSettings:
             all not the memory group: after a quiet moment the kernel takes 10-20 ms to move a process into one.
         spare_memory_mb: Their memory limit; installations with another one get a process of their own making.
         frame_bytes: Largest message that is accepted from an isolate.
+        waiting: Calls of one installation that may wait for an isolate; further ones are refused at once.
     """
 
     budget: int = 512
@@ -51,6 +56,7 @@ class PoolSettings:
     spares: int = 4
     spare_memory_mb: int = 128
     frame_bytes: int = 1024 * 1024 + 64 * 1024
+    waiting: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,9 @@ class IsolatePool:
         self._by_use: OrderedDict[Isolate, None] = OrderedDict()
         self._alive: dict[str, set[Isolate]] = {}
         self._count = 0
-        self._waiting: deque[tuple[IsolateSpec, asyncio.Future[Isolate | None]]] = deque()
+        # By installation, so that a crowd before one of them costs the others nothing.
+        self._waiting: OrderedDict[str, deque[tuple[IsolateSpec, asyncio.Future[Isolate | None]]]] = OrderedDict()
+        self._is_stopping = False
         self._spawned = 0
         self._killed = 0
         self._spares: list[Isolate] = []
@@ -90,6 +98,8 @@ class IsolatePool:
         Raises:
             IsolationError: The level cannot be held.
         """
+        self._is_stopping = False
+        _raise_descriptor_limit(self._settings.budget)
         await self._supervisor.start()
         loop = asyncio.get_running_loop()
         self._sweeper = loop.create_task(self._sweep(), name="isolate-sweeper")
@@ -105,10 +115,11 @@ class IsolatePool:
                     await task
         while self._spares:
             self._spares.pop().kill("crashed")
-        while self._waiting:
-            _spec, waiter = self._waiting.popleft()
-            if not waiter.done():
+        self._is_stopping = True
+        for queue in self._waiting.values():
+            for _spec, waiter in queue:
                 waiter.set_result(None)
+        self._waiting.clear()
         for group in list(self._alive.values()):
             for isolate in list(group):
                 self._end(isolate)
@@ -120,8 +131,12 @@ class IsolatePool:
         try:
             isolate = self._take(spec, request) or await self._wait(spec, request)
         except (IsolationError, OSError) as error:
-            code = error.code if isinstance(error, IsolationError) else "isolation-unavailable"
-            return CallResult("unsealed", failure=wire.Failure(code, str(error)))
+            if isinstance(error, IsolationError):
+                return CallResult("unsealed", failure=wire.Failure(error.code, str(error)))
+            # The caller is told what happened, and not where the host keeps its files.
+            _log.error("an isolate could not be started", reason=str(error))
+            text = f"an isolate could not be started: {error.strerror}"
+            return CallResult("unsealed", failure=wire.Failure("isolation-unavailable", text))
         if isolate is None:
             return CallResult(
                 "overloaded",
@@ -145,7 +160,12 @@ class IsolatePool:
     def stats(self) -> PoolStats:
         """How the pool stands now."""
         return PoolStats(
-            self._count, len(self._by_use), len(self._waiting), self._spawned, self._killed, self._supervisor.restarts
+            self._count,
+            len(self._by_use),
+            sum(map(len, self._waiting.values())),
+            self._spawned,
+            self._killed,
+            self._supervisor.restarts,
         )
 
     def pids(self) -> list[int]:
@@ -236,23 +256,49 @@ class IsolatePool:
                     self._spares.append(spare)
 
     async def _wait(self, spec: IsolateSpec, request: CallRequest) -> Isolate | None:
-        """In turn, until an isolate or a place for one is free; None when that takes too long."""
-        waiter: asyncio.Future[Isolate | None] = asyncio.get_running_loop().create_future()
+        """In turn, until an isolate or a place for one is free; None when too many wait, or it takes too long."""
+        if len(self._waiting.get(spec.owner, ())) >= self._settings.waiting:
+            return None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.limits.wall_ms / 1000
+        waiter: asyncio.Future[Isolate | None] = loop.create_future()
         entry = (spec, waiter)
-        self._waiting.append(entry)
+        self._waiting.setdefault(spec.owner, deque()).append(entry)
         try:
-            isolate = await asyncio.wait_for(asyncio.shield(waiter), request.limits.wall_ms / 1000)
-        except TimeoutError:
-            isolate = None
+            while True:
+                # `wait` neither cancels the future nor loses its result when this task is cancelled.
+                await asyncio.wait((waiter,), timeout=deadline - loop.time())
+                if not waiter.done():
+                    return None
+                # A place has become free rather than an isolate; somebody may have been quicker.
+                isolate = waiter.result()
+                if isolate is None and not self._is_stopping:
+                    isolate = self._take(spec, request)
+                if isolate is not None or self._is_stopping:
+                    return isolate
+                waiter = loop.create_future()
+                entry = (spec, waiter)
+                self._waiting.setdefault(spec.owner, deque()).appendleft(entry)
+        except BaseException:
+            # Cancelled, or no isolate could be started: what was meant for us is the next one's.
+            isolate = waiter.result() if waiter.done() else None
+            if isolate is not None:
+                self._give_back(isolate)
+            elif waiter.done():
+                self._serve_waiting()
+            raise
         finally:
             if not waiter.done():
-                waiter.cancel()
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(entry)
-        if isolate is None and waiter.done() and not waiter.cancelled():
-            # A place became free rather than an isolate.
-            isolate = waiter.result() or self._take(spec, request)
-        return isolate
+                self._leave_queue(entry)
+
+    def _leave_queue(self, entry: tuple[IsolateSpec, asyncio.Future[Isolate | None]]) -> None:
+        owner = entry[0].owner
+        queue = self._waiting.get(owner)
+        if queue is not None:
+            with contextlib.suppress(ValueError):
+                queue.remove(entry)
+            if not queue:
+                del self._waiting[owner]
 
     def _give_back(self, isolate: Isolate) -> None:
         if isolate.is_dead:
@@ -267,27 +313,27 @@ class IsolatePool:
             self._serve_waiting()
 
     def _serve_waiting(self) -> None:
-        """Hand what is free to the first who can use it."""
-        for entry in list(self._waiting):
+        """Hand what is free to the first of an installation that can use it; installations take turns."""
+        for owner in list(self._waiting):
+            entry = self._waiting[owner][0]
             spec, waiter = entry
-            if waiter.done():
-                self._waiting.remove(entry)
-                continue
             idle = self._idle.get(spec.key)
+            isolate: Isolate | None = None
             if idle:
                 isolate = idle.pop()
                 if not idle:
                     del self._idle[spec.key]
                 self._by_use.pop(isolate, None)
-                self._waiting.remove(entry)
-                waiter.set_result(isolate)
-                return
-            owned = self._alive.get(spec.owner, set())
-            has_room = self._count < self._settings.budget or bool(self._by_use)
-            if has_room and sum(not i.is_retired for i in owned) < spec.concurrency:
-                self._waiting.remove(entry)
-                waiter.set_result(None)
-                return
+            else:
+                has_room = self._count < self._settings.budget or bool(self._by_use)
+                owned = self._alive.get(owner, ())
+                if not has_room or sum(not i.is_retired for i in owned) >= spec.concurrency:
+                    continue
+            self._leave_queue(entry)
+            if owner in self._waiting:
+                self._waiting.move_to_end(owner)
+            waiter.set_result(isolate)
+            return
 
     def _is_swollen(self, isolate: Isolate) -> bool:
         if isolate.calls % _MEMORY_CHECK_CALLS:
@@ -332,3 +378,13 @@ class IsolatePool:
                     self._forget(isolate)
                 elif isolate.last_used < horizon:
                     self._end(isolate)
+
+
+def _raise_descriptor_limit(budget: int) -> None:
+    """As far as the system allows: the usual soft limit of 1,024 is less than a full pool takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = budget * _DESCRIPTORS_EACH + _DESCRIPTORS_ELSE
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

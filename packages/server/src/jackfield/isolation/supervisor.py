@@ -115,7 +115,7 @@ class Supervisor:
             # On this thread: the kernel ends the zygote together with the thread that started it.
             self._process, self._control = start_zygote(self.level, cache=self._cache, without=self._without)
         except (OSError, RuntimeError) as error:
-            await self.stop()
+            self._release()
             raise IsolationError(f"isolation level {self.level} cannot be held: {error}") from error
         self._control.setblocking(False)  # the socket's own signature
         loop = asyncio.get_running_loop()
@@ -126,18 +126,23 @@ class Supervisor:
         first = decode_from_zygote(data) if data else Failed(0, "it ended without a word")
         if not isinstance(first, Started):
             reason = first.reason if isinstance(first, Failed) else "it does not speak our protocol"
-            await self.stop()
+            self._release()
             raise IsolationError(f"isolation level {self.level} cannot be held: the zygote says: {reason}")
         self.zygote_layers = Layer(first.layers)
         loop.add_reader(self._control.fileno(), self._on_control)
 
     async def stop(self) -> None:
-        """End the zygote, every isolate, and remove what they had."""
+        """End the zygote, every isolate, and remove what they had. It can be started again."""
         self._is_stopping = True
         if self._restart is not None:
             self._restart.cancel()
             with contextlib.suppress(asyncio.CancelledError, IsolationError):
                 await self._restart
+            self._restart = None
+        self._release()
+        self._is_stopping = False
+
+    def _release(self) -> None:
         self._drop_zygote()
         if self._groups is not None:
             for group in self._stock:
@@ -148,6 +153,7 @@ class Supervisor:
         if self._uids is not None:
             self._uids.close()
             self._uids = None
+            self._free_uids.clear()
 
     def spawn(
         self,
@@ -169,12 +175,10 @@ class Supervisor:
         """
         if self._control is None or self._is_stopping:
             raise IsolationError("no zygote is running", retry_after_s=1)
+        if self._uids is not None and not self._free_uids:
+            raise IsolationError("no user id is free for another isolate", retry_after_s=1)
         group = self._take_group(memory_bytes)
-        uid = 0
-        if self._uids is not None:
-            if not self._free_uids:
-                raise IsolationError("no user id is free for another isolate", retry_after_s=1)
-            uid = self._free_uids.pop()
+        uid = 0 if self._uids is None else self._free_uids.pop()
         self._number += 1
         number = self._number
         request = Spawn(number, uid, memory_bytes, descriptors, threads, group is not None)
@@ -235,6 +239,12 @@ class Supervisor:
             packet = decode_from_zygote(data)
             if isinstance(packet, Spawned):
                 birth = self._births.get(packet.id)
+                if not descriptors:
+                    # This process has no descriptor left for it, so it could never be killed. All of them are: it is
+                    # better to start again than to have one plugin that no limit can reach.
+                    _log.error("out of descriptors: an isolate could not be taken over")
+                    self._on_zygote_death()
+                    return
                 if birth is None:
                     os.close(descriptors[0])
                 else:
@@ -294,7 +304,6 @@ class Supervisor:
                 await self.start()
             except IsolationError as error:
                 _log.error("the zygote cannot be started again", reason=str(error))
-                self._is_stopping = False  # `start` has cleaned up; we are not leaving
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, 5.0)
             else:
