@@ -114,7 +114,7 @@ async def test_every_end_is_typed_and_the_next_call_works(
     assert Probe.value(await probe.call("echo", {"text": "next"})) == "next"
 
 
-async def test_deadlines_hold_within_twenty_milliseconds_and_a_little(probe: Probe) -> None:
+async def test_a_warm_call_has_its_whole_deadline_and_no_more(probe: Probe) -> None:
     await probe.call("echo", {"text": "warm"})
     result = await probe.call("sleep", {"seconds": 60}, limits=replace(LIMITS, wall_ms=200))
     assert result.status == "timeout"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -387,18 +385,6 @@ async def test_old_rows_are_dropped_and_totals_stay(database: Database, folder: 
         running.cancel()
     assert (await Records(database, recorder).stats("acme", "inst_1")).calls == 6
     await recorder.close()
-
-
-async def test_taking_a_record_costs_less_than_15_microseconds(recorder: Recorder) -> None:
-    batch = [made(number, log=[("info", "awarded", {"points": 3})]) for number in range(200)]
-    costs: list[float] = []
-    for _ in range(25):
-        began = time.perf_counter()
-        for record in batch:
-            recorder.record(record)
-        costs.append((time.perf_counter() - began) / len(batch) * 1e6)
-    # The best rounds say what the code costs; the others also say what the neighbours on this machine do.
-    assert statistics.quantiles(costs, n=4)[0] < 15
 
 
 def test_only_the_owner_may_read_the_journal(tmp_path: Path) -> None:

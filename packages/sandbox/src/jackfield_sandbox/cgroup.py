@@ -7,6 +7,7 @@ buffers) counts too, and at the limit the kernel kills inside the group and nowh
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Generator
@@ -135,17 +136,22 @@ def new_parent() -> CgroupParent:
             _delegate(_ROOT)
             _delegate(base)
         _sweep(base)
-        path = base / str(os.getpid())
-        suffix = 0
-        while path.exists():
-            suffix += 1
-            path = base / f"{os.getpid()}-{suffix}"
-        path.mkdir()
+        path = _own_folder(base)
         if version == 2:
             _delegate(path)
     except OSError as error:
         raise CgroupError(error.errno, f"cannot make memory groups under {base}: {error.strerror}") from error
     return CgroupParent(path, version)
+
+
+def _own_folder(base: Path) -> Path:
+    """A new folder of this process's; its threads may ask at the same time."""
+    for number in itertools.count():
+        path = base / (f"{os.getpid()}-{number}" if number else str(os.getpid()))
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("unreachable")
 
 
 def _controllers(path: Path) -> list[str]:

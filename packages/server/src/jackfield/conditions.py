@@ -19,8 +19,8 @@ from jackfield.errors import InvalidError
 
 __all__ = ["ConditionInvalidError", "check_condition", "holds", "variables"]
 
-# Raw and triple-quoted strings, and comments, end elsewhere than an ordinary string would: what is inside one could be taken
-# for code here, and code for what is inside. Nobody needs them in a condition.
+# Raw and triple-quoted strings, and comments, end elsewhere than an ordinary string would: what is inside one could be
+# taken for code here, and code for what is inside. Nobody needs them in a condition.
 _TOKEN = re.compile(
     r"""(?P<odd>[rRbB]{1,2}['"]|'''|\"\"\"|//)"""
     r"""|(?P<text>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?P<rest>[A-Za-z_]\w*|.)""",

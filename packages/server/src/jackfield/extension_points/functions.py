@@ -76,6 +76,9 @@ class Functions:
             raise RoleTooLowError(f"`{name}` needs the role {function.role}", needed=function.role)
         if problems := self._schemas.problems(installation.digest, f"{name}:in", function.parameters, arguments):
             raise ArgumentsInvalidError(problems[0], errors=problems)
+        is_plain = self._is_plain(installation.digest, function)
+        if is_plain and _has_float(arguments):
+            arguments = _without_floats(arguments)
         outcome = await self._invoker.run(
             Invocation(
                 installation,
@@ -85,7 +88,7 @@ class Functions:
                 arguments,
                 function.timeout_ms,
                 caller,
-                is_plain=self._is_plain(installation.digest, function) and not _has_float(arguments),
+                is_plain=is_plain,
             )
         )
         metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
@@ -145,8 +148,16 @@ _CONVERTED = frozenset(
 _PLAIN_PARAMETERS = frozenset({"type", "title", "description", "properties", "required", "additionalProperties"})
 
 
-def _has_float(value: Any) -> bool:
+def _without_floats(value: Any) -> Any:
     """To JSON Schema, 1.0 is an integer; to an author's `range(n)` it is not."""
+    if isinstance(value, dict):
+        return {name: _without_floats(item) for name, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_without_floats(item) for item in cast("list[Any]", value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _has_float(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_float, value.values()))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # data of any shape
     if isinstance(value, list):

@@ -41,7 +41,7 @@ class Isolate:
     """
 
     __slots__ = (
-        "_birth", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader",
+        "_birth", "_cpu_at_rest", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader",
         "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class Isolate:
         self._reader = wire.FrameReader(frame_bytes)
         self._queued_bytes = frame_bytes
         self._is_called = False
+        self._cpu_at_rest = -1
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)  # the socket's own signature
         try:
@@ -171,6 +172,10 @@ class Isolate:
     async def gone(self) -> None:
         """Wait until the process does not exist any more."""
         await asyncio.shield(self._deaths)
+
+    def idle_cpu_ns(self) -> int:
+        """Processor time that it has used since its last call ended."""
+        return 0 if self._cpu_at_rest < 0 else self._cpu_ns() - self._cpu_at_rest
 
     def memory_kb(self) -> int:
         """Resident memory in KiB; 0 when it is gone."""

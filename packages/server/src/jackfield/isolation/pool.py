@@ -21,7 +21,9 @@ from jackfield_sdk import wire
 __all__ = ["IsolatePool", "PoolSettings", "PoolStats"]
 
 _log = structlog.get_logger("jackfield.isolation")
-_SWEEP_S = 5.0
+_SWEEP_S = 1.0
+_IDLE_CPU_NS = 50_000_000
+"""Processor time that an isolate may use between calls: who rests needs none."""
 _MEMORY_CHECK_CALLS = 64
 _MEMORY_WATERMARK = 0.75
 _INLINE_BYTES = 512 * 1024
@@ -377,6 +379,11 @@ class IsolatePool:
                 if isolate.is_dead:
                     self._forget(isolate)
                 elif isolate.last_used < horizon:
+                    self._end(isolate)
+                elif isolate.idle_cpu_ns() > _IDLE_CPU_NS:
+                    # A thread, or a forged end of a call, outlives the call and with it the call's limits.
+                    _log.warning("a plugin works between calls", plugin=isolate.spec.slug, owner=isolate.spec.owner)
+                    self._killed += 1
                     self._end(isolate)
 
 
