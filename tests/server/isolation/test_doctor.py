@@ -53,14 +53,24 @@ async def test_the_matrix_shows_what_only_seccomp_stops(cache: Path) -> None:
     assert columns["without rlimits"]["allocate 600 MB"] == "OPEN"
 
 
-def _interpreter_for_everybody() -> str | None:
-    """A Python of our version that any user may run; that of a developer in root's home is not one."""
+def _as_nobody(command: list[str], home: str) -> subprocess.CompletedProcess[str]:
+    os.chown(home, NOBODY, NOBODY)
+    environment = {
+        "HOME": home, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }  # fmt: skip
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, cwd="/", env=environment,
+        user=NOBODY, group=NOBODY, extra_groups=[],
+    )  # fmt: skip
+
+
+def _interpreter_for_everybody(home: str) -> str | None:
+    """A Python of our version that any user may run and that finds the platform; one in root's home is not."""
+    probe = "import sys, jackfield.isolation.doctor; print(*sys.version_info[:2])"
     for candidate in (sys.executable, "/usr/bin/python3"):
         try:
-            done = subprocess.run(
-                [candidate, "-I", "-c", "import sys; print(*sys.version_info[:2])"],
-                check=False, capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
-            )  # fmt: skip
+            done = _as_nobody([candidate, "-c", probe], home)
         except OSError:
             continue
         if done.stdout.split() == [str(part) for part in sys.version_info[:2]]:
@@ -70,19 +80,11 @@ def _interpreter_for_everybody() -> str | None:
 
 @STRICT
 def test_an_ordinary_user_gets_a_clean_report() -> None:
-    interpreter = _interpreter_for_everybody()
-    if interpreter is None:
-        pytest.skip("no Python of this version that an ordinary user may run")
     with tempfile.TemporaryDirectory() as home:
-        os.chown(home, NOBODY, NOBODY)
-        done = subprocess.run(
-            [interpreter, "-m", "jackfield", "doctor", "--json"],
-            check=False, capture_output=True, text=True, timeout=60, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
-            env={
-                "HOME": home, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            },
-        )  # fmt: skip
+        interpreter = _interpreter_for_everybody(home)
+        if interpreter is None:
+            pytest.skip("no Python of this version that an ordinary user may run, or a checkout only root may read")
+        done = _as_nobody([interpreter, "-m", "jackfield", "doctor", "--json"], home)
     report = json.loads(done.stdout or "{}")
     assert report.get("clean") is True, done.stderr[-500:] or [f for f in report["findings"] if not f["ok"]]
     assert report["level"] == "unprivileged"
