@@ -211,8 +211,8 @@ def forge(ctx: jf.Context, kind: str) -> None:
     """Speak to the node past the SDK."""
     number = 1
     if kind == "nan":
-        message = wire.Result(number, failure=wire.Failure("late", "x", trace="a\\x1b[2Jb", kind="retry", retry_after_s=float("nan")))
-        os.write(200, wire.frame(message))
+        never = wire.Failure("late", "x", "", "a\\x1b[2Jb", "retry", float("nan"))
+        os.write(200, wire.frame(wire.Result(number, failure=never)))
     elif kind == "code":
         os.write(200, wire.frame(wire.Result(number, failure=wire.Failure("X\\r\\nSet-Cookie: a=b", "m\\x00m"))))
     elif kind == "flood":

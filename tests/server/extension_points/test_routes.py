@@ -132,9 +132,11 @@ async def test_an_answer_is_fenced_in(house: House) -> None:
 
 async def test_headers_that_belong_to_the_host_do_not_get_out(house: House) -> None:
     given = {
-        "Set-Cookie": "a=b", "Location": "https://evil.example", "Service-Worker-Allowed": "/", "Clear-Site-Data": '"*"',
+        "Set-Cookie": "a=b", "Location": "https://evil.example", "Service-Worker-Allowed": "/",
+        "Clear-Site-Data": '"*"',
         "Access-Control-Allow-Origin": "*", "Content-Security-Policy": "default-src *", "X-Content-Type-Options": "no",
-        "ETag": '"1"', "Content-Language": "en\r\nSet-Cookie: a=b", "Content-Disposition": "attachment\x00", "Vary": "*",
+        "ETag": '"1"', "Content-Language": "en\r\nSet-Cookie: a=b", "Content-Disposition": "attachment\x00",
+        "Vary": "*",
         "Content-Length": "1", "Transfer-Encoding": "chunked", "WWW-Authenticate": "Basic", "Refresh": "0;url=//evil",
     }  # fmt: skip
     response = await answer(house, body="x", headers=given)
@@ -150,7 +152,8 @@ async def test_headers_that_belong_to_the_host_do_not_get_out(house: House) -> N
     "kind",
     [
         "text/javascript", "application/javascript", "application/x-ecmascript", "text/css", "application/wasm",
-        "multipart/x-mixed-replace; boundary=a", "message/rfc822", "text/html\r\nSet-Cookie: a=b", "text/html\n", "", "TEXT/HTML",
+        "multipart/x-mixed-replace; boundary=a", "message/rfc822", "text/html\r\nSet-Cookie: a=b", "text/html\n", "",
+        "TEXT/HTML",
         "text/html; charset=utf-8; x=y",
     ],
 )  # fmt: skip

@@ -144,14 +144,15 @@ async def test_whoever_does_not_wait_leaves_a_record_and_no_isolate(house: House
     kept = Kept(house)
     installation = replace(await house.installation(), id="ins_gone")
     task = asyncio.create_task(kept.invoker.run(Invocation(installation, "function", "hang", "hang", {}, 60_000)))
-    while not house.platform.isolates._alive.get("ins_gone"):  # pyright: ignore[reportPrivateUsage]  # only the test looks
+    alive = house.platform.isolates._alive  # pyright: ignore[reportPrivateUsage]  # only the test looks
+    while not alive.get("ins_gone"):  # noqa: ASYNC110  # the pool tells nobody
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     (record,) = kept.records
     assert (record.status, record.error_code) == ("timeout", "caller-gone")
-    assert "ins_gone" not in house.platform.isolates._alive  # pyright: ignore[reportPrivateUsage]
+    assert "ins_gone" not in alive
 
 
 async def test_an_image_that_is_gone_is_a_refusal_that_names_no_path(house: House) -> None:

@@ -17,12 +17,10 @@ from jackfield_sandbox import sealed
 from tests.server.isolation.conftest import LIMITS, Probe
 
 SOURCE = b"""
-import os
 import threading
 import time
 
 import jackfield_sdk as jf
-from jackfield_sdk import wire
 
 plugin = jf.Plugin("probe", version="1.0.0")
 
@@ -59,15 +57,6 @@ def log_beside(ctx: jf.Context) -> int:
     stop.set()
     thread.join()
     return n
-
-
-@plugin.function()
-def flood_beside(ctx: jf.Context) -> None:
-    def talk():
-        while True:
-            os.write(200, wire.frame(wire.Log("info", "x" * 60_000)))
-    threading.Thread(target=talk, daemon=True).start()
-    ctx.storage.get("never")
 """
 
 
@@ -113,7 +102,7 @@ async def test_a_crowd_before_one_installation_is_bounded_and_the_next_is_told_a
 async def test_callers_that_go_away_while_they_wait_leave_nothing_behind(probe: Probe) -> None:
     spec = probe.spec(concurrency=1)
     for _ in range(20):
-        busy = asyncio.create_task(probe.call("echo", {"text": "busy"}, spec=spec))
+        busy = asyncio.create_task(probe.call("sleep", {"seconds": 0.03}, spec=spec))
         gone = [asyncio.create_task(probe.call("echo", {"text": "gone"}, spec=spec)) for _ in range(2)]
         await waiting(probe.pool, 2)
         # At the very moment at which the isolate is handed over.
@@ -126,7 +115,7 @@ async def test_callers_that_go_away_while_they_wait_leave_nothing_behind(probe: 
 
 async def test_a_caller_that_goes_away_takes_its_isolate_with_it(probe: Probe) -> None:
     task = asyncio.create_task(probe.call("sleep", {"seconds": 60}))
-    while not probe.pool.stats().alive:
+    while not probe.pool.stats().alive:  # noqa: ASYNC110  # the pool tells nobody
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -193,7 +182,9 @@ async def test_a_zygote_that_cannot_be_started_again_at_once_is_tried_again(
     assert zygote is not None
     os.kill(zygote, signal.SIGKILL)
     async with asyncio.timeout(20):
-        while probe.pool.stats().zygote_restarts < 3 or (await probe.call("echo", {"text": "x"})).status != "ok":
+        while probe.pool.stats().zygote_restarts < 3:  # noqa: ASYNC110  # the supervisor tells nobody
+            await asyncio.sleep(0.01)
+        while (await probe.call("echo", {"text": "x"})).status != "ok":  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.01)
 
 
@@ -208,6 +199,6 @@ async def test_a_pool_without_its_level_says_so_and_leaves_nothing(
     monkeypatch.setattr(supervisor, "start_zygote", fails)
     pool = IsolatePool(Supervisor("unprivileged", cache), PoolSettings())
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(IsolationError, match="cannot be held: .*no Landlock here"):
+    with pytest.raises(IsolationError, match="no Landlock here"):
         await pool.start()
     assert len(os.listdir("/proc/self/fd")) == before

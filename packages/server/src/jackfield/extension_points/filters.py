@@ -143,7 +143,7 @@ def _misfit(value: Any, payload: Any) -> list[str]:
     if isinstance(payload, dict):
         return [] if isinstance(value, dict) else ["it is not an object"]
     try:
-        msgspec.convert(value, type(payload))
+        msgspec.convert(value, cast("type[Any]", type(payload)))
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         return [str(error)]
     return []

@@ -41,8 +41,8 @@ class Isolate:
     """
 
     __slots__ = (
-        "_birth", "_cpu_at_rest", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader",
-        "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
+        "_birth", "_cpu_at_rest", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes",
+        "_reader", "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
     )  # fmt: skip
 
     def __init__(
@@ -123,7 +123,8 @@ class Isolate:
         self.number += 1
         number = self.number
         result = CallResult("ok", is_cold=self.calls == 1)
-        cpu_before = self.cpu_ns()
+        # What it burnt since its last call, in a thread that it left behind, is charged to this one.
+        cpu_before = self._cpu_at_rest if self._cpu_at_rest >= 0 else self.cpu_ns()
         limits = request.limits
         watch = _Watch(self, limits, cpu_before)
         try:
@@ -148,7 +149,8 @@ class Isolate:
             result.cpu_us = max(0, self._birth.death.cpu_us - cpu_before // 1000)
             result.peak_kb = self._birth.death.peak_kb
         else:
-            result.cpu_us = max(0, self.cpu_ns() - cpu_before) // 1000
+            self._cpu_at_rest = self.cpu_ns()
+            result.cpu_us = max(0, self._cpu_at_rest - cpu_before) // 1000
         result.duration_us = (time.perf_counter_ns() - started) // 1000
         return result
 
@@ -175,7 +177,7 @@ class Isolate:
 
     def idle_cpu_ns(self) -> int:
         """Processor time that it has used since its last call ended."""
-        return 0 if self._cpu_at_rest < 0 else self._cpu_ns() - self._cpu_at_rest
+        return 0 if self._cpu_at_rest < 0 else self.cpu_ns() - self._cpu_at_rest
 
     def memory_kb(self) -> int:
         """Resident memory in KiB; 0 when it is gone."""
