@@ -318,20 +318,20 @@ class Manifest(_Part, frozen=True, kw_only=True):
     """Permission → why it is asked for, shown in the consent dialog."""
 
     config: ConfigSection | None = None
-    filters: list[Filter] = []
-    events: list[EventHandler] = []
+    filters: Annotated[list[Filter], Meta(max_length=64)] = []
+    events: Annotated[list[EventHandler], Meta(max_length=128)] = []
     emits: dict[HookName, JsonSchema] = {}
     """The plugin's own events, with the schema of their payload."""
-    functions: list[Function] = []
-    routes: list[Route] = []
-    schedules: list[Schedule] = []
-    webhooks: list[Webhook] = []
-    widgets: list[Widget] = []
-    pages: list[Page] = []
-    menu: list[MenuItem] = []
-    tables: list[Table] = []
-    migrations: list[Migration] = []
-    field_types: list[FieldType] = []
+    functions: Annotated[list[Function], Meta(max_length=256)] = []
+    routes: Annotated[list[Route], Meta(max_length=128)] = []
+    schedules: Annotated[list[Schedule], Meta(max_length=32)] = []
+    webhooks: Annotated[list[Webhook], Meta(max_length=32)] = []
+    widgets: Annotated[list[Widget], Meta(max_length=32)] = []
+    pages: Annotated[list[Page], Meta(max_length=32)] = []
+    menu: Annotated[list[MenuItem], Meta(max_length=32)] = []
+    tables: Annotated[list[Table], Meta(max_length=64)] = []
+    migrations: Annotated[list[Migration], Meta(max_length=128)] = []
+    field_types: Annotated[list[FieldType], Meta(max_length=32)] = []
     lifecycle: Lifecycle = Lifecycle()
     health: HealthCheck | None = None
     translations: dict[Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)")], dict[str, str]] = {}

@@ -248,7 +248,8 @@ class Platform:
             summary="A marketplace, a life cycle and a sealed runtime for plugins of a multi-tenant product.",
             lifespan=lifespan,
             generate_unique_id_function=_operation_id,
-            docs_url="/api/docs",
+            # Its pages would load scripts from elsewhere into the host's origin.
+            docs_url=None,
             openapi_url="/api/openapi.json",
             redoc_url=None,
         )
@@ -272,11 +273,14 @@ class Platform:
         app.include_router(records.router(self.records))
 
         @app.get("/api/health", tags=["operations"], operation_id="getHealth")
-        async def get_health() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
-            """Whether this node can do its work, and how its plugins are sealed. Open to everybody; names no tenant."""
+        async def get_health(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+            """Whether this node can do its work (else 503), and how its plugins are sealed. Open to everybody."""
             stats = self.isolates.stats()
+            is_ok = self._is_running and self.supervisor.zygote_pid is not None
+            if not is_ok:
+                response.status_code = 503
             return {
-                "status": "ok" if self._is_running and self.supervisor.zygote_pid is not None else "unavailable",
+                "status": "ok" if is_ok else "unavailable",
                 "version": jackfield.__version__,
                 "isolation": self.settings.isolation,
                 "self_attack": _summary(self.report),

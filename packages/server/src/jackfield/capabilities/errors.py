@@ -165,7 +165,9 @@ class SecretKeyMissingError(UnavailableError):
     """The node has no key to encrypt secrets with."""
 
     code = "secret-key-missing"
-    default_hint = "Set JACKFIELD_SECRET_KEY, or let `jackfield serve --init` make a key file once."
+    default_hint = (
+        "Set JACKFIELD_SECRET_KEY, or put the key file back; one is made only together with a fresh data folder."
+    )
 
 
 class SecretKeyInvalidError(InvalidError):

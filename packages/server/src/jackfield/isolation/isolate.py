@@ -42,7 +42,8 @@ class Isolate:
 
     __slots__ = (
         "_birth", "_cpu_at_rest", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes",
-        "_reader", "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb", "number",
+        "_reader", "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb",
+        "number",
     )  # fmt: skip
 
     def __init__(
