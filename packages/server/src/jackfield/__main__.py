@@ -82,6 +82,8 @@ def _serve(options: argparse.Namespace) -> int:
     from jackfield.serving import serve
 
     platform = Platform(_settings(options), _surface(options.surface))
+    print(f"Jackfield will serve its API on http://{options.host}:{options.port}/api", flush=True)
+    print(f"A first token: {sys.executable} -m jackfield token operator --data {options.data}", flush=True)
     return serve(platform.asgi, options.host, options.port)
 
 

@@ -217,7 +217,8 @@ class IsolatePool:
             return None
         image = self._inline_image(spec.image_path)
         while image and self._spares:
-            isolate = self._spares.pop()
+            # The oldest one: the youngest may still be on its way into its memory group.
+            isolate = self._spares.pop(0)
             self._wants_spares.set()
             if not isolate.is_dead:
                 isolate.assign(spec, image)
