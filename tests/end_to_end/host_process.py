@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
@@ -42,8 +43,8 @@ async def prepare(platform: Platform, package: bytes) -> None:
     await platform.registry.ensure_publisher("pub", "Pub")
     await platform.registry.add_key("pub", key.public, key.proof("pub"), name="test")
 
-    async def chunks():  # an asynchronous iterator of bytes
-        yield package.read_bytes()
+    async def chunks() -> AsyncGenerator[bytes]:
+        yield package
 
     release = await platform.registry.publish(chunks(), "pub")
     await platform.lifecycle.install(TENANT, release.slug, grants=release.manifest.permissions)
