@@ -76,3 +76,12 @@ def test_a_wrong_declaration_says_where() -> None:
     with pytest.raises(PackageError, match="slug") as caught:
         sealed.describe(sealed.build_image({"src/plugin.py": source}), "plugin", "probe")
     assert caught.value.code == "manifest-invalid"
+
+
+def test_a_process_with_many_descriptors_open_can_seal_one() -> None:
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(400)]
+    try:
+        assert sealed.compile_modules({"src/plugin.py": b"x = 1"})
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)

@@ -134,7 +134,10 @@ def _failed(number: int, reason: str) -> bytes:
 def main() -> None:
     """Entry point of the exec'd process."""
     boot = msgspec.json.decode(sys.argv[1], type=Boot)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=boot.control)
+    # It comes with the number it had in a node that may have thousands open; ours are all low.
+    number = os.dup(boot.control)
+    os.close(boot.control)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=number)
     kernel.set_parent_death_signal(signal.SIGKILL)
     try:
         zygote = _Zygote(control, boot)
