@@ -53,7 +53,7 @@ class Checked:
     def problems(self, value: Any, name: str = "") -> list[str]:
         """What is wrong with a value: a sentence each, the first few; none when it fits."""
         # One value alone is the usual case, and no schema that was let in is too large for it.
-        if isinstance(value, (dict, list)) and self._size * _count(value) > MAX_WORK:
+        if isinstance(value, (dict, list)) and not self._is_small(value) and self._size * _count(value) > MAX_WORK:
             return [_sentence(name, (), "is too large for its schema")]
         if self._validator.is_valid(value):
             return []
@@ -63,6 +63,13 @@ class Checked:
             if len(found) == _PROBLEMS:
                 break
         return found
+
+    def _is_small(self, value: Any) -> bool:
+        """Whether a look at the top is enough to know that it cannot be too much: the usual arguments of a call."""
+        if self._size * (len(value) + 1) > MAX_WORK:
+            return False
+        items: Any = cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
+        return not any(isinstance(item, (dict, list)) for item in items)
 
 
 class _Expansion:
