@@ -56,7 +56,7 @@ async def empty(tmp_path: Path) -> AsyncIterator[Database]:
 def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package's environment, in a folder where a test may put revisions of its own."""
     folder = tmp_path / "100% migrations"
-    shutil.copytree(Path(migrate.__file__).parent / "migrations", folder, ignore=shutil.ignore_patterns("[0-9]*.py"))
+    shutil.copytree(Path(migrate.__file__).parent / "migrations", folder, ignore=shutil.ignore_patterns("versions"))
     (folder / "versions").mkdir(exist_ok=True)
     monkeypatch.setattr(migrate, "_FOLDER", folder)
     return folder / "versions"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from jackfield.capabilities.plain import NotPlainError, decode_plain
 from jackfield.clock import Clock
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
+from jackfield.invocation.interfaces import Admission
 from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Outcome, Status
 from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, IsolateSpec
 from jackfield.records import InvocationRecord
@@ -46,20 +48,44 @@ class Invoker:
 
     Args:
         limits: The platform's; a manifest may ask for less.
+        admissions: Asked in order before each call; the first that objects keeps it out.
     """
 
     def __init__(
-        self, executor: Executor, gate: Gate, records: RecordSink, limits: LimitSettings, clock: Clock
+        self,
+        executor: Executor,
+        gate: Gate,
+        records: RecordSink,
+        limits: LimitSettings,
+        clock: Clock,
+        *,
+        admissions: Sequence[Admission] = (),
     ) -> None:
         self._executor = executor
         self._gate = gate
         self._records = records
         self._limits = limits
         self._clock = clock
+        self._admissions = tuple(admissions)
         self._specs: dict[str, tuple[ActiveInstallation, IsolateSpec]] = {}
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one handler. Every end is an outcome, and leaves one record."""
+        admitted: list[Admission] = []
+        for admission in self._admissions:
+            refusal = admission.admit(invocation)
+            if refusal is not None:
+                result = CallResult("failed", failure=refusal)
+                outcome = self._finish(invocation, new_id("inv"), self._clock.now().timestamp(), result, refused=True)
+                break
+            admitted.append(admission)
+        else:
+            outcome = await self._run_admitted(invocation, admitted)
+        for admission in admitted:
+            admission.settle(invocation, outcome)
+        return outcome
+
+    async def _run_admitted(self, invocation: Invocation, admitted: Sequence[Admission]) -> Outcome:
         installation = invocation.installation
         invocation_id = new_id("inv")
         started_at = self._clock.now().timestamp()
@@ -99,7 +125,9 @@ class Invoker:
             took_us = int((self._clock.now().timestamp() - started_at) * 1e6)
             failure = wire.Failure("caller-gone", "whoever asked did not wait for the end")
             result = CallResult("timeout", failure=failure, duration_us=took_us)
-            self._finish(invocation, invocation_id, started_at, result)
+            outcome = self._finish(invocation, invocation_id, started_at, result)
+            for admission in admitted:
+                admission.settle(invocation, outcome)
             raise
         return self._finish(invocation, invocation_id, started_at, result)
 
