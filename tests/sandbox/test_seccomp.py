@@ -13,7 +13,7 @@ import pytest
 # A child that installs the filter and nothing else, then tries one thing and exits with the errno it met, 0 when it
 # worked.
 _PROGRAM = """
-import ctypes, errno, os, socket, sys, threading, mmap, fcntl, select
+import ctypes, errno, os, signal, socket, sys, threading, time, mmap, fcntl, select
 from jackfield_sandbox import kernel, seccomp
 program = seccomp.build()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -69,6 +69,18 @@ def _try(action: str) -> int:
     "call(46, 0, None, 0)",
     "call(47, 0, None, 0)",
     "call(54, 0, 1, 7, None, 0)",
+    "time.clock_gettime(~1 << 3 | 2)",
+    "call(229, ~1 << 3 | 2, None)",
+    "call(230, ~1 << 3 | 2, 0, None, None)",
+    "os.sched_getaffinity(1)",
+    "socket.socketpair()[0].send(b'x', socket.MSG_OOB)",
+    "socket.socketpair()[0].recv(1, socket.MSG_OOB)",
+    "socket.socketpair()[0].send(b'x', 0x4000000)",
+    "mmap.mmap(-1, 2 << 20, flags=0x40022)",
+    "mmap.mmap(-1, 4096).madvise(12)",
+    "mmap.mmap(-1, 4096).madvise(21)",
+    "signal.raise_signal(signal.SIGKILL)",
+    "signal.raise_signal(signal.SIGSTOP)",
 ])  # fmt: skip
 def test_a_call_that_is_not_listed_is_refused(action: str) -> None:
     assert _try(action) == errno.EPERM
@@ -88,6 +100,20 @@ def test_sending_to_an_address_is_refused_but_sending_on_a_pair_works() -> None:
 def test_clone3_says_that_it_does_not_exist_so_that_threads_fall_back() -> None:
     assert _try("call(435, None, 0)") == errno.ENOSYS
     assert _try("t = threading.Thread(target=lambda: None); t.start(); t.join()") == 0
+
+
+def test_locks_with_priorities_say_that_they_do_not_exist() -> None:
+    assert _try("call(202, ctypes.byref(ctypes.c_int(0)), 6, 0, None)") == errno.ENOSYS
+    assert _try("call(202, ctypes.byref(ctypes.c_int(0)), 12 | 128, 1, 1, None, 0)") == errno.ENOSYS
+
+
+def test_ones_own_clocks_locks_and_processors_work() -> None:
+    assert _try("time.process_time(); time.thread_time(); time.monotonic(); time.sleep(0.001)") == 0
+    assert _try("os.sched_getaffinity(0)") == 0
+    assert _try("signal.signal(signal.SIGUSR1, signal.SIG_IGN); signal.raise_signal(signal.SIGUSR1)") == 0
+    assert _try("call(202, ctypes.byref(ctypes.c_int(0)), 1 | 128, 1, None)") == 0
+    assert _try("mmap.mmap(-1, 4096).madvise(mmap.MADV_DONTNEED)") == 0
+    assert _try("a, b = socket.socketpair(); a.send(b'x', socket.MSG_DONTWAIT); b.recv(1, socket.MSG_PEEK)") == 0
 
 
 def test_terminals_cannot_be_typed_into() -> None:

@@ -480,7 +480,7 @@ def test_what_goes_wrong_in_loading_is_the_authors_to_read(
     (tmp_path / "own_module.py").write_text(source)
     prepared: list[str] = []
 
-    def prepare(message: wire.Load) -> None:
+    def prepare(message: wire.Load, _image: bytearray) -> None:
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(sys.modules, "own_module", raising=False)
         prepared.append(message.entry)

@@ -151,6 +151,69 @@ def test_a_schema_is_not_nested_without_end() -> None:
     assert "nested deeper" in str(refusal(config={"schema": schema}))
 
 
+@pytest.mark.parametrize(
+    ("parts", "path"),
+    [
+        ({"description": "good \u202eevil"}, "description"),
+        ({"summary": "a\x1b[2J"}, "summary"),
+        ({"functions": [{**FUNCTION, "description": "Adds." + chr(0xE0041)}]}, "functions"),
+        ({"permissions": ["a:read"], "permission_reasons": {"a:read": "so\u200b"}}, "permission_reasons"),
+        ({"config": {"schema": {"properties": {"a\u2066": {}}}}}, "config.schema"),
+        ({"translations": {"de": {"hello": "\ufeff"}}}, "translations"),
+    ],
+)
+def test_no_text_hides_from_its_readers(parts: dict[str, Any], path: str) -> None:
+    assert refusal(**parts).path.startswith(path)
+
+
+def test_texts_of_all_scripts_are_texts() -> None:
+    text = "Zeile\r\n\tzwei · שלום\u200e · नमस्ते · 👩\u200d🍳 · می\u200cخواهم"
+    assert parse_manifest({**LEAST, "description": text}).description == text
+
+
+@pytest.mark.parametrize("name", ["homepage", "repository", "support", "icon"])
+@pytest.mark.parametrize(
+    "link", ["javascript:alert(1)", "JavaScript:x", "data:text/html,x", "file:///etc", "https://a b", "https://x'y"]
+)
+def test_a_link_leads_to_a_page(name: str, link: str) -> None:
+    assert refusal(**{name: link}).path == name
+    for good in ("", "https://example.com/a?b=c#d", "http://localhost:8000", "mailto:help@example.com", "star"):
+        parse_manifest({**LEAST, name: good})
+    assert refusal(screenshots=[link]).path == "screenshots"
+
+
+@pytest.mark.parametrize(
+    ("name", "items"),
+    [
+        ("tags", ["t"] * 33), ("screenshots", ["s"] * 33), ("permissions", [f"a{n}:read" for n in range(129)]),
+        ("requires", [{"slug": f"a{n}", "versions": ">=1"} for n in range(65)]),
+        ("emits", {f"stamps.e{n}": {} for n in range(129)}),
+        ("permission_reasons", {f"a{n}:read": "" for n in range(257)}),
+    ],
+)  # fmt: skip
+def test_there_are_not_too_many_of_anything(name: str, items: Any) -> None:
+    assert refusal(**{name: items}).path == name
+
+
+@pytest.mark.parametrize("properties", [5, [[1]], "abc", None])
+def test_the_properties_of_a_configuration_are_an_object(properties: Any) -> None:
+    path = "config.schema.properties"
+    assert refusal(config={"schema": {"properties": properties}, "secrets": ["a"]}).path == path
+
+
+def test_what_is_wrong_is_not_repeated_at_length() -> None:
+    long = "k" * 500_000
+    for parts in ({long: 1}, {"functions": [{**FUNCTION, "role": long}]}, {"permission_reasons": {long: ""}}):
+        assert len(str(refusal(**parts)) + refusal(**parts).hint) < 1000
+
+
+def test_examples_are_not_nested_without_end() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    assert "nested deeper" in str(refusal(functions=[{**FUNCTION, "examples": [{"arguments": deep}]}]))
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'"\xff"', b"[" * 100_000, b" " * 2_000_000])
 def test_bytes_that_are_no_manifest_are_refused(data: bytes) -> None:
     with pytest.raises(ManifestError):

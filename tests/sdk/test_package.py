@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jackfield_sdk.errors import PackageError
+from jackfield_sdk.manifest import ConfigSection
 from jackfield_sdk.package import (
     CODES,
     MAX_FILE_BYTES,
@@ -511,7 +512,10 @@ def test_the_list_comes_first() -> None:
         "src/a .txt/b ", "src/ a.txt", "src/a.", "src/con./a.txt", "src/cafe\u0301.txt", "other/a.py", "a.py",
         "MANIFEST.JSON", "manifest.json/a", "jackfield.list", "jackfield.sig", "Src/a.py", "code/plugin.pyc",
         "code/a.py",
-        "code/src/a.py", "code/other/a.pyc", "code/src", "src/" + "a" * 256, "src/" + "é" * 126 + ".txt",
+        "code/src/a.py", "code/other/a.pyc", "code/src",
+        "src/con", "src/AUX.txt", "src/com1.tar.txt",
+        "src/lpt9/a.txt", "src/a*.txt", "src/what?.txt", "src/<a>.txt",
+        'src/"a".txt', "src/a|b.txt", "src/ｃｏｎ.txt", "src/" + "a" * 256, "src/" + "é" * 126 + ".txt",
         "/".join(["src", *["a"] * 126, "b.txt"]),
     ],
 )  # fmt: skip
@@ -532,7 +536,7 @@ def test_a_path_that_is_not_plain_is_refused(path: str) -> None:
         "src/LICENSE.exe",
         "src/noending", "src/.env", "src/.git/config.txt", "src/a.unknown", "src/a.zip", "src/a.whl", "src/a.pkl",
         "src/a.tar.gz", "src/jackfield_sdk/__init__.py", "vendor/msgspec/__init__.py", "src/jackfield_sandbox.py",
-        "code/src/jackfield_sdk.pyc",
+        "code/src/jackfield_sdk.pyc", "src/\uff4aackfield_sdk.py", "vendor/MSGSPEC/__init__.py",
     ],
 )  # fmt: skip
 def test_a_kind_of_file_that_a_plugin_has_no_use_for_is_refused(path: str) -> None:
@@ -545,7 +549,8 @@ def test_a_kind_of_file_that_a_plugin_has_no_use_for_is_refused(path: str) -> No
     "path",
     [
         "manifest.json", "src/plugin.py", "src/LICENSE", "src/LICENSE-MIT", "vendor/dep-1.0.dist-info/METADATA",
-        "vendor/dep/py.typed", "src/icon.svg", "src/naïve.txt", "src/a b.csv", "code/vendor/dep/__init__.pyc",
+        "vendor/dep/py.typed", "src/icon.svg", "src/naïve.txt", "src/a b.csv",
+        "src/console.txt", "src/com.txt", "src/lpt10.txt", "code/vendor/dep/__init__.pyc",
         "src/" + "a" * 90 + "/" + "b" * 96 + ".txt",
     ],
 )  # fmt: skip
@@ -571,6 +576,9 @@ def test_the_reader_asks_these_questions_of_the_list(path: str) -> None:
         ("src/A.txt/b.txt", "src/a.txt"),
         ("src/helper.py", "vendor/helper.py"),
         ("src/helper.py", "vendor/Helper.py"),
+        ("src/helper.py", "src/helper/__init__.py"),
+        ("src/helper/__init__.py", "vendor/helper.py"),
+        ("src/a.b.py", "src/a/b.py"),
     ],
 )
 def test_two_names_that_some_file_system_takes_for_one_are_refused(paths: tuple[str, str]) -> None:
@@ -584,7 +592,19 @@ def pe(offset: int = 64) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x7fELF\x02\x01\x01", b"\xcf\xfa\xed\xfe\x07", b"\xca\xfe\xba\xbe", pe(), b"\0asm\x01", b"!<arch>\nx"]
+    "data",
+    [
+        b"\x7fELF\x02\x01\x01",
+        b"\xcf\xfa\xed\xfe\x07",
+        b"\xca\xfe\xba\xbe",
+        b"\xca\xfe\xba\xbf",
+        b"\xbe\xba\xfe\xca",
+        pe(),
+        b"\0asm\x01",
+        b"!<arch>\nx",
+        b"!<thin>\nx",
+        b"\xde\xc0\x17\x0b",
+    ],
 )
 @pytest.mark.parametrize("path", ["src/logo.png", "src/LICENSE", "vendor/dep/data.dat", "code/src/plugin.pyc"])
 def test_native_code_is_known_by_its_first_bytes_whatever_its_name(data: bytes, path: str) -> None:
@@ -649,6 +669,15 @@ def test_a_manifest_may_say_in_words_what_the_code_leaves_open_and_nothing_else(
     assert first_difference(manifest(licence="GPL"), declared) == "licence"
     assert first_difference(manifest(licence="MIT", permissions=["customers:read"]), declared) == "permissions"
     assert first_difference(declared, manifest(licence="MIT", permissions=["customers:read"])) == "permissions"
+
+
+@pytest.mark.parametrize("other", [True, 1.0])
+def test_what_only_python_takes_for_the_same_is_a_difference(other: Any) -> None:
+    def with_default(value: Any) -> Any:
+        return manifest(config=ConfigSection(schema={"properties": {"a": {"default": value}}}))
+
+    assert first_difference(with_default(1), with_default(other)) == "config"
+    assert first_difference(with_default(other), with_default(other)) is None
 
 
 # -- the writer refuses what the reader refuses ----------------------------------------------------------------------

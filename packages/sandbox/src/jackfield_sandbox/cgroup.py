@@ -46,13 +46,27 @@ class CgroupParent:
     """The folder that this process's groups live in.
 
     Args:
-        path: Made here, removed by `close`.
+        path: Removed by `close`, with what is in it.
     """
 
     def __init__(self, path: Path, version: int) -> None:
         self._path = path
         self._version = version
         self._number = 0
+        self._in_use: list[Path] = []
+        self._open: set[int] = set()
+
+    def limit(self, memory_bytes: int) -> None:
+        """Bound what all groups take together: over it, the kernel kills in one of them and nowhere else."""
+        try:
+            _limit(self._path, self._version, memory_bytes)
+        except OSError as error:
+            raise CgroupError(error.errno, f"cannot limit all memory groups: {error.strerror}") from error
+
+    def used_bytes(self) -> int:
+        """What all groups take together."""
+        name = "memory.current" if self._version == 2 else "memory.usage_in_bytes"
+        return int((self._path / name).read_text())
 
     def take(self, memory_bytes: int) -> Cgroup:
         """A new group with this limit."""
@@ -60,15 +74,11 @@ class CgroupParent:
         path = self._path / str(self._number)
         try:
             path.mkdir()
-            if self._version == 2:
-                (path / "memory.max").write_text(str(memory_bytes))
-                with contextlib.suppress(FileNotFoundError):  # no swap accounting in this kernel
-                    (path / "memory.swap.max").write_text("0")
-            else:
-                (path / "memory.limit_in_bytes").write_text(str(memory_bytes))
+            _limit(path, self._version, memory_bytes)
             procs = os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
             raise CgroupError(error.errno, f"cannot make a memory group: {error.strerror}") from error
+        self._open.add(procs)
         return Cgroup(path, procs, self._version)
 
     def resize(self, group: Cgroup, memory_bytes: int) -> None:
@@ -77,21 +87,50 @@ class CgroupParent:
         (group.path / name).write_text(str(memory_bytes))
 
     def give_back(self, group: Cgroup) -> bool:
-        """Remove a group; False while a process is still in it."""
-        try:
-            group.path.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return False
-        os.close(group.procs)
-        return True
+        """Remove a group; False while a process is still in it, which `tidy` waits for."""
+        if group.procs in self._open:
+            self._open.remove(group.procs)
+            os.close(group.procs)
+        if _remove_group(group.path):
+            return True
+        self._in_use.append(group.path)
+        return False
+
+    def tidy(self) -> None:
+        """Remove the groups that were given back with a process in them, as far as it has gone."""
+        if self._in_use:
+            self._in_use = [path for path in self._in_use if not _remove_group(path)]
 
     def close(self) -> None:
-        """Remove the folder and what is in it; a process that has just died leaves its group a moment later."""
+        """Remove the folder and what is in it; a process that has just died leaves its group a moment later.
+
+        Groups that nobody gave back are closed, too.
+        """
+        while self._open:
+            os.close(self._open.pop())
         deadline = time.monotonic() + _PATIENCE_S
         while not _remove(self._path) and time.monotonic() < deadline:
             time.sleep(0.005)
+
+
+def _limit(path: Path, version: int, memory_bytes: int) -> None:
+    if version == 2:
+        (path / "memory.max").write_text(str(memory_bytes))
+        with contextlib.suppress(FileNotFoundError):  # no swap accounting in this kernel
+            (path / "memory.swap.max").write_text("0")
+    else:
+        (path / "memory.limit_in_bytes").write_text(str(memory_bytes))
+
+
+def _remove_group(path: Path) -> bool:
+    """Whether it is gone."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _remove(path: Path) -> bool:
@@ -146,8 +185,9 @@ def new_parent() -> CgroupParent:
 
 def _own_folder(base: Path) -> Path:
     """A new folder of this process's; its threads may ask at the same time."""
+    own = f"{os.getpid()}-{_started_at(os.getpid())}"
     for number in itertools.count():
-        path = base / (f"{os.getpid()}-{number}" if number else str(os.getpid()))
+        path = base / (f"{own}-{number}" if number else own)
         with contextlib.suppress(FileExistsError):
             path.mkdir()
             return path
@@ -166,9 +206,18 @@ def _delegate(path: Path) -> None:
         (path / "cgroup.subtree_control").write_text("+memory")
 
 
+def _started_at(pid: int) -> str:
+    """When a process was started, as the kernel counts: process ids come back. Empty when there is none."""
+    try:
+        # After the name, which may hold anything: field 22 of proc(5).
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except OSError:
+        return ""
+
+
 def _sweep(base: Path) -> None:
     """Remove the folders of processes that are gone."""
     for child in base.iterdir():
-        pid = child.name.partition("-")[0]
-        if child.is_dir() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        pid, _, rest = child.name.partition("-")
+        if child.is_dir() and pid.isdigit() and _started_at(int(pid)) != rest.partition("-")[0]:
             _remove(child)

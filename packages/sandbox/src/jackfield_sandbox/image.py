@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Image", "ImageError", "ImageFinder", "Module", "build", "module_name"]
+__all__ = ["Image", "ImageError", "ImageFinder", "Module", "build", "install", "locate", "module_name", "mount"]
 
 MAGIC = b"JFIMG1\n"
 _LENGTH = struct.Struct("<I")
@@ -103,31 +103,59 @@ class Image:
 
     Args:
         buffer: The whole image; usually a mapping of its file.
+        is_trusted: Read the header when it is asked for first, not now: many a plugin needs one module, whose place is
+            known.
+
+    Raises:
+        ImageError: Damaged, or made by another Python.
     """
 
-    __slots__ = ("_base", "_files", "_view", "modules")
+    __slots__ = ("_base", "_files", "_modules", "_view")
 
-    def __init__(self, buffer: Any) -> None:
+    def __init__(self, buffer: Any, *, is_trusted: bool = False) -> None:
         self._view = memoryview(buffer)
-        start = len(MAGIC) + _LENGTH.size
         if bytes(self._view[: len(MAGIC)]) != MAGIC:
             raise ImageError("this is not a code image")
-        (length,) = _LENGTH.unpack_from(self._view, len(MAGIC))
-        try:
-            header = msgspec.msgpack.decode(self._view[start : start + length], type=_Header)
-        except msgspec.DecodeError as error:
-            raise ImageError(f"damaged header: {error}") from error
-        if header.python != importlib.util.MAGIC_NUMBER:
-            raise ImageError("made by another version of Python")
-        self.modules = header.modules
-        self._files = header.files
-        self._base = start + length
+        self._modules: dict[str, Module] | None = None
+        self._files: dict[str, tuple[int, int]] = {}
+        self._base = 0
+        if not is_trusted:
+            _ = self.modules
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        """By their names."""
+        if self._modules is None:
+            start = len(MAGIC) + _LENGTH.size
+            try:
+                (length,) = _LENGTH.unpack_from(self._view, len(MAGIC))
+                header = msgspec.msgpack.decode(self._view[start : start + length], type=_Header)
+            except (msgspec.DecodeError, struct.error) as error:
+                raise ImageError(f"damaged header: {error}") from error
+            if header.python != importlib.util.MAGIC_NUMBER:
+                raise ImageError("made by another version of Python")
+            self._files = header.files
+            self._base = start + length
+            self._modules = header.modules
+        return self._modules
+
+    @property
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Offset and length of each file."""
+        return self._files if self.modules else self._files
+
+    def place(self, module: Module) -> tuple[int, int]:
+        """Where in the image a module's code is: offset and length."""
+        return (self._base + module.offset if self.modules else 0), module.length
+
+    def code_at(self, offset: int, length: int) -> CodeType:
+        """Unmarshalled code from a place."""
+        # In a sealed process: hostile code objects can hurt nobody else.
+        return marshal.loads(self._view[offset : offset + length])  # noqa: S302  # see above
 
     def code(self, module: Module) -> CodeType:
         """Unmarshalled code of a module."""
-        start = self._base + module.offset
-        # In a sealed process: hostile code objects can hurt nobody else.
-        return marshal.loads(self._view[start : start + module.length])  # noqa: S302  # see above
+        return self.code_at(*self.place(module))
 
     def read(self, path: str) -> bytes:
         """Contents of a file.
@@ -135,16 +163,16 @@ class Image:
         Raises:
             FileNotFoundError: There is none of this name.
         """
-        if path not in self._files:
+        if path not in self.files:
             raise FileNotFoundError(path)
-        offset, length = self._files[path]
+        offset, length = self.files[path]
         return bytes(self._view[self._base + offset : self._base + offset + length])
 
     def names(self, folder: str) -> Iterator[str]:
         """Names directly inside a folder (`""` is the root)."""
         prefix = f"{folder}/" if folder else ""
         seen: set[str] = set()
-        for path in self._files:
+        for path in self.files:
             if path.startswith(prefix):
                 name = path[len(prefix) :].partition("/")[0]
                 if name not in seen:
@@ -153,7 +181,7 @@ class Image:
 
     def has_file(self, path: str) -> bool:
         """Whether there is a file of this name."""
-        return path in self._files
+        return path in self.files
 
 
 class ImageFinder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -172,29 +200,24 @@ class ImageFinder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         spec.has_location = True
         return spec
 
-    def load(self, name: str) -> ModuleType:
+    def load(self, name: str, offset: int, length: int) -> ModuleType:
         """Import one top-level module the shortest way: each page that the import system writes to is copied."""
-        entry = self._image.modules[name]
         module = ModuleType(name)
-        spec = importlib.machinery.ModuleSpec(name, self, origin=entry.path)
+        path = f"{name}.py"
+        spec = importlib.machinery.ModuleSpec(name, self, origin=path)
         spec.has_location = True
         attributes = module.__dict__
         attributes["__spec__"] = spec
         attributes["__loader__"] = self
-        attributes["__file__"] = entry.path
+        attributes["__file__"] = path
         attributes["__package__"] = ""
         sys.modules[name] = module
         try:
-            exec(self._image.code(entry), attributes)  # noqa: S102  # importing is executing; the process is sealed
+            exec(self._image.code_at(offset, length), attributes)  # noqa: S102  # importing is executing; the process is sealed
         except BaseException:
             del sys.modules[name]
             raise
         return module
-
-    def can_load(self, name: str) -> bool:
-        """Whether `load` may be used: a module of its own, no package, nothing imported under its name yet."""
-        entry = self._image.modules.get(name)
-        return entry is not None and not entry.is_package and "." not in name and name not in sys.modules
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         return None
@@ -277,4 +300,37 @@ def install(image: Image) -> ImageFinder:
     """Make an image's modules importable, before those of images installed earlier."""
     finder = ImageFinder(image)
     sys.meta_path.insert(0, finder)
+    return finder
+
+
+def locate(image: Any, entry: str) -> tuple[int, int]:
+    """Offset and length of a module's code when `mount` can load it the shortest way; else zeros.
+
+    That is a module of its own: no package, and in none.
+    """
+    opened = Image(image)
+    module = opened.modules.get(entry)
+    if module is None or module.is_package or module.path != f"{entry}.py":
+        return 0, 0
+    return opened.place(module)
+
+
+def mount(source: Any, entry: str, offset: int = 0, length: int = 0) -> ImageFinder:
+    """In an isolate: make a release's code importable, and import its entry the shortest way.
+
+    Args:
+        offset, length: What `locate` says.
+
+    Raises:
+        ImportError: This is no image.
+    """
+    try:
+        image = Image(source, is_trusted=bool(length))
+        if not length:
+            offset, length = locate(source, entry)
+    except ImageError as error:
+        raise ImportError(f"the code image cannot be read: {error}") from error
+    finder = install(image)
+    if length and entry not in sys.modules:
+        finder.load(entry, offset, length)
     return finder

@@ -22,8 +22,10 @@ __all__ = [
     "check_machine",
     "drop_capabilities",
     "fork",
+    "is_known_machine",
     "mount",
     "pivot_root",
+    "raw",
     "set_name",
     "set_no_new_privileges",
     "set_not_dumpable",
@@ -56,13 +58,18 @@ class UnsupportedMachineError(RuntimeError):
     """This machine's system call numbers are not known to us."""
 
 
+def is_known_machine() -> bool:
+    """Whether this is Linux on x86-64."""
+    return platform.system() == "Linux" and platform.machine() == "x86_64"
+
+
 def check_machine() -> None:
     """Refuse to go on where the seccomp program would mean something else.
 
     Raises:
         UnsupportedMachineError: Not Linux on x86-64.
     """
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
+    if not is_known_machine():
         raise UnsupportedMachineError(
             f"sealing needs Linux on x86-64, this is {platform.system()} on {platform.machine()}"
         )
@@ -86,6 +93,10 @@ def _raise() -> None:
 # With declared types: what a call makes of its arguments otherwise costs a fork dozens of pages.
 _prctl_call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, *[ctypes.c_ulong] * 4, use_errno=True)(("prctl", _libc))
 _call3 = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_ulong] * 4, use_errno=True)(("syscall", _libc))
+
+
+raw = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_ulong] * 5, use_errno=True)(("syscall", _libc))
+"""A system call by its number, with four plain numbers; -1 and `ctypes.get_errno()` when it fails."""
 
 
 def call3(number: int, first: int, second: int, third: int) -> None:

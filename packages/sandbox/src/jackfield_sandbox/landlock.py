@@ -10,12 +10,13 @@ import ctypes
 import errno
 import struct
 
-from jackfield_sandbox.kernel import call3, syscall
+from jackfield_sandbox.kernel import syscall
 
-__all__ = ["abi", "create_ruleset", "restrict_self"]
+__all__ = ["SYS_RESTRICT_SELF", "abi", "create_ruleset"]
 
 _SYS_CREATE_RULESET = 444
-_SYS_RESTRICT_SELF = 446
+SYS_RESTRICT_SELF = 446
+"""Enters a new domain under a ruleset; each caller gets its own, so siblings cannot signal each other."""
 _CREATE_RULESET_VERSION = 1
 
 
@@ -44,8 +45,3 @@ def create_ruleset(version: int) -> int:
     if version >= 6:
         attributes += struct.pack("<Q", 0b11)
     return syscall(_SYS_CREATE_RULESET, ctypes.c_char_p(attributes), len(attributes), 0)
-
-
-def restrict_self(ruleset: int) -> None:
-    """Enter a new domain under the ruleset; each caller gets its own, so siblings cannot signal each other."""
-    call3(_SYS_RESTRICT_SELF, ruleset, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -12,17 +13,14 @@ import msgspec
 
 import jackfield_sandbox
 import jackfield_sdk
-from jackfield_sandbox import stdlib
+from jackfield_sandbox import rehearsal, stdlib
 from jackfield_sandbox.layers import Layer, Level, layers_of
 from jackfield_sandbox.zygote import Boot
 
 __all__ = ["best_level", "default_cache", "optional_layers", "start_zygote"]
 
-# `ssl` is made to fail before anything imports asyncio, which would pull OpenSSL's record layer in: there are no
-# sockets.
-_PROGRAM = (
-    "import sys; sys.modules['ssl'] = None; sys.path[:0] = {paths!r}; from jackfield_sandbox.zygote import main; main()"
-)
+_VOCABULARY = ("capabilities/*.py", "context.py", "errors.py", "hooks.py", "plugin.py", "schema.py", "ui/*.py")
+"""Files of the SDK whose words plugins use as names."""
 
 
 def best_level() -> Level:
@@ -61,24 +59,36 @@ def start_zygote(
         stdlib_image=str(stdlib.cached_image(cache or default_cache()).absolute()),
     )
     paths = [str(Path(module.__file__ or "").parent.parent) for module in (msgspec, jackfield_sdk, jackfield_sandbox)]
-    command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM.format(paths=paths), msgspec.json.encode(boot).decode()]
+    sdk = Path(jackfield_sdk.__file__ or "").parent
+    vocabulary = [str(path) for pattern in _VOCABULARY for path in sorted(sdk.glob(pattern))]
+    vocabulary.append(str(Path(rehearsal.__file__)))
+    command = [
+        sys.executable, "-I", "-S", "-B", str(Path(jackfield_sandbox.__file__ or "").parent / "boot.py"),
+        msgspec.json.encode(boot).decode(), *paths, "--", *vocabulary,
+    ]  # fmt: skip
     try:
         process = subprocess.Popen(
             command,
             # Nothing of the server's environment; one malloc arena, so that threads do not reserve 64 MB each.
-            env={"MALLOC_ARENA_MAX": "1", "LANG": "C.UTF-8", "PYTHONUTF8": "1"},
+            # Symbols are looked up before the fork, not by every isolate.
+            env={"MALLOC_ARENA_MAX": "1", "LANG": "C.UTF-8", "PYTHONUTF8": "1", "LD_BIND_NOW": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=None if os.environ.get("JACKFIELD_DEBUG_ZYGOTE") else subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             cwd="/",
             close_fds=True,
-            # Out of the server's process group: Ctrl+C and the like are the server's to act on.
-            start_new_session=True,
+            # Out of the server's process group: Ctrl+C and the like are the server's to act on. Not a session of its
+            # own: between sessions the kernel shares out processors by group, and a plugin that burns them would take
+            # as much as the server, whatever its own priority.
+            process_group=0,
         )
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
+    # Inherited by all isolates: when the machine runs out of memory, the kernel takes one of them and not the server.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("800")
     return process, ours

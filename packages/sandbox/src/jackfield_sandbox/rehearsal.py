@@ -1,28 +1,35 @@
 """What the zygote does before its first fork, so that isolates start fast and stay small.
 
 A fork shares memory until somebody writes. CPython writes when it merely runs: it specialises byte code on first
-executions, fills caches, and takes new objects from half-empty pools all over the heap. So the zygote rehearses a whole
-life of an isolate with a plugin of our own, over and over, and then fills the half-empty pools. What it saves is in
-docs/decisions/0007-fast-isolates.md.
+executions and fills caches. So the zygote rehearses a whole life of an isolate with a plugin of our own, over and over.
+What that saves is in docs/decisions/0007-fast-isolates.md.
 """
 
 from __future__ import annotations
 
+import _socket
 import contextlib
+import dis
+import gc
 import marshal
 import re
 import socket
 import sys
+from collections.abc import Iterable
+from types import CodeType, FrameType, FunctionType
 
 import msgspec
 
 from jackfield_sandbox import image as images
+from jackfield_sandbox.boot import fill_pools
 from jackfield_sdk import wire
 from jackfield_sdk.guest import Channel, Guest
 
-__all__ = ["fill_pools", "rehearse"]
+__all__ = ["Breath", "rehearse"]
 
 _ROUNDS = 40
+_LARGE_BYTES = 512
+_NOTHING = bytes((dis.opmap["NOP"], 0))
 _NAME = "jackfield_rehearsal"
 _SOURCE = """
 from __future__ import annotations
@@ -110,31 +117,156 @@ def refuses(ctx: jf.Context) -> None:
 _HOST_CALLS = 6
 
 
-def rehearse() -> None:
-    """Run a made-up plugin through load, calls, capability calls and failures; leaves nothing but warm caches."""
-    code = marshal.dumps(compile(_SOURCE, f"{_NAME}.py", "exec", dont_inherit=True), 2)
-    path = f"src/{_NAME}.py"
-    image = images.build({path: _SOURCE.encode()}, {path: code})
+_BREATH_NAME = "jackfield_breath"
+_BREATH_SOURCE = """
+from __future__ import annotations
+
+from typing import Any
+
+import jackfield_sdk as jf
+
+plugin = jf.Plugin("breath", version="1.0.0", summary="")
+
+
+@plugin.function(description="")
+def echo(ctx: jf.Context, text: str) -> str:
+    return text
+"""
+
+
+class Breath:
+    """One call to a plugin of ours with a single function: what a spare isolate does while it waits.
+
+    It writes to the pages that any plugin's first call would, so that they are its own before that call comes.
+    """
+
+    def __init__(self) -> None:
+        image, code_at, code_bytes = _image(_BREATH_NAME, _BREATH_SOURCE)
+        nothing = msgspec.Raw(wire.encode({}))
+        load = wire.Load(wire.PROTOCOL_VERSION, "breath", _BREATH_NAME, nothing, [], len(image), code_at, code_bytes)
+        context = wire.CallContext("tenant", "inv", "function", wire.Caller("member", "owner"))
+        payload = msgspec.Raw(wire.encode({"text": "a"}))
+        call = wire.Call(1, "function", "echo", payload, context, True)
+        self._channel = _Mute(-1)
+        self._guest = Guest(self._channel, _mount)
+        self._messages = wire.frame(load) + image + wire.frame(call)
+
+    def take(self) -> None:
+        """Load and call; leaves nothing but pages."""
+        # Not by `socket`, whose classes cost pages that few plugins need.
+        theirs, ours = _socket.socketpair()
+        try:
+            ours.send(self._messages)
+            self._channel.hear(theirs.fileno())
+            self._guest.serve_first()
+            self._guest.serve_one()
+        finally:
+            ours.close()
+            theirs.close()
+            del sys.meta_path[0]
+            del sys.modules[_BREATH_NAME]
+            self._guest.unload()
+
+
+class _Mute(Channel):
+    def hear(self, fd: int) -> None:
+        self._fd = fd
+
+    def send(self, message: wire.ToNode) -> None:
+        wire.frame(message)
+
+
+def _mount(message: wire.Load, sent: bytearray) -> None:
+    images.mount(sent, message.entry, message.code_at, message.code_bytes)
+
+
+def _image(name: str, source: str) -> tuple[bytes, int, int]:
+    """An image of one module, and where its code is."""
+    path = f"src/{name}.py"
+    code = marshal.dumps(compile(source, f"{name}.py", "exec", dont_inherit=True), 2)
+    image = images.build({path: source.encode()}, {path: code})
+    return image, *images.locate(image, name)
+
+
+def rehearse(also: Iterable[CodeType] = ()) -> tuple[Breath, object]:
+    """Run a made-up plugin through load, calls, capability calls and failures; leaves nothing but warm caches.
+
+    Args:
+        also: What else runs in every isolate.
+
+    Returns:
+        For spare isolates, and something to be kept alive.
+    """
+    image = _image(_NAME, _SOURCE)
+    breath = Breath()
     streams = sys.stdout, sys.stderr
     try:
+        _one_life(image, with_failures=True)
+        ran = _codes_of(image)
+        kept = fill_pools()
+        _move([*also, *ran])
         for round_ in range(_ROUNDS):
             _one_life(image, with_failures=round_ < 3)
+            breath.take()
     finally:
         sys.stdout, sys.stderr = streams
         sys.modules.pop(_NAME, None)
+    return breath, kept
 
 
-def _one_life(image: bytes, *, with_failures: bool) -> None:
+def _codes_of(image: tuple[bytes, int, int]) -> list[CodeType]:
+    """What runs in a life, in the order in which it first runs."""
+    ran: dict[CodeType, None] = {}
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            ran.setdefault(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        _one_life(image, with_failures=False)
+    finally:
+        sys.setprofile(None)
+    return [code for code in ran if code.co_filename != f"{_NAME}.py"]
+
+
+def _move(codes: Iterable[CodeType]) -> None:
+    """Have functions run copies of their code, made one after the other, so that they lie together.
+
+    What a function runs is written to each time: it counts its references and how often it went which way. The
+    allocator keeps small things of different sizes apart, each size in pages of its own, so a copy has some unreachable
+    instructions at its end that make it large enough not to be small.
+    """
+    functions: dict[CodeType, list[FunctionType]] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType):
+            functions.setdefault(thing.__code__, []).append(thing)
+    for code in codes:
+        filler = max(0, (_LARGE_BYTES - sys.getsizeof(code)) // 2 + 1)
+        copy = code.replace(co_code=code.co_code + _NOTHING * filler)
+        for function in functions.get(code, ()):
+            function.__code__ = copy
+
+
+def _one_life(image: tuple[bytes, int, int], *, with_failures: bool) -> None:
+    data, code_at, code_bytes = image
     ours, theirs = socket.socketpair()
     with ours, theirs:
         # Or the second life would find the first one's patterns compiled.
         re.purge()
-        finder = images.install(images.Image(memoryview(image)))
+        finders: list[images.ImageFinder] = []
+
+        def mount(message: wire.Load, sent: bytearray) -> None:
+            finders.append(images.mount(sent, message.entry, message.code_at, message.code_bytes))
+
         try:
-            guest = Guest(Channel(theirs.fileno()))
+            guest = Guest(Channel(theirs.fileno()), mount)
             guest.redirect_output()
             config = msgspec.Raw(wire.encode({"rate": 0.5}))
-            _say(ours, guest, wire.Load(wire.PROTOCOL_VERSION, "rehearsal", _NAME, config))
+            load = wire.Load(wire.PROTOCOL_VERSION, "rehearsal", _NAME, config, [], len(data), code_at, code_bytes)
+            ours.sendall(wire.frame(load) + data)
+            guest.serve_first()
+            _drain(ours)
             for _ in range(3):
                 _call(ours, guest, "function", "calls", {"text": "a", "times": 2}, host_calls=_HOST_CALLS)
             _call(ours, guest, "event", "sold", {"id": "s", "total": 2.5, "items": []})
@@ -146,7 +278,7 @@ def _one_life(image: bytes, *, with_failures: bool) -> None:
                 _call(ours, guest, "function", "refuses", {})
                 _call(ours, guest, "function", "calls", {"txt": 1})
         finally:
-            sys.meta_path.remove(finder)
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
             sys.modules.pop(_NAME, None)
 
 
@@ -164,36 +296,12 @@ def _call(ours: socket.socket, guest: Guest, kind: str, handler: str, payload: o
 def _say(ours: socket.socket, guest: Guest, message: wire.ToGuest, more: bytes = b"") -> None:
     ours.sendall(wire.frame(message) + more)
     guest.serve_one()
+    _drain(ours)
+
+
+def _drain(ours: socket.socket) -> None:
     ours.setblocking(False)  # the socket's own signature
     with contextlib.suppress(BlockingIOError):
         while ours.recv(65536):
             pass
     ours.setblocking(True)  # the socket's own signature
-
-
-_POOL_BYTES = 16 * 1024
-_POOL_HEADER = 48
-_CLASSES = range(16, 513, 16)
-_ENOUGH = 20_000
-
-
-def fill_pools() -> list[bytes]:
-    """Take what is left in every half-used pool of the allocator, so that a child's objects lie together on fresh
-    pages.
-
-    Returns:
-        The filling; keep it alive.
-    """
-    filling: list[bytes] = []
-    overhead = sys.getsizeof(b"")
-    for size in _CLASSES:
-        length = size - overhead
-        if length <= 0:
-            # The smallest classes hold no bytes object; their pools are few.
-            continue
-        for _ in range(_ENOUGH):
-            block = bytes(length)
-            filling.append(block)
-            if (id(block) - _POOL_HEADER) % _POOL_BYTES == 0:
-                break  # the first block of a fresh pool
-    return filling

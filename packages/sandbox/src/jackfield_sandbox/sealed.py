@@ -100,7 +100,7 @@ class SealedRun:
             descriptors = [theirs.fileno(), file.fileno()]
             if cgroup is not None:
                 descriptors.append(cgroup.procs)
-            spawn = Spawn(1, uid, _MEMORY_BYTES, 32, 8, cgroup is not None)
+            spawn = Spawn(1, uid, _MEMORY_BYTES, 32, 8, cgroup is not None, len(image))
             socket.send_fds(control, [spawn.encode()], descriptors)
             data, pidfds, _flags, _address = socket.recv_fds(control, 4096, 1)
         answer = decode_from_zygote(data)

@@ -12,10 +12,10 @@ import struct
 
 from jackfield_sandbox.kernel import call3
 
-__all__ = ["Program", "allowed_calls", "build"]
+__all__ = ["SET_MODE_FILTER", "SYS_SECCOMP", "Program", "allowed_calls", "build"]
 
-_SYS_SECCOMP = 317
-_SET_MODE_FILTER = 1
+SYS_SECCOMP = 317
+SET_MODE_FILTER = 1
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000
 
@@ -27,25 +27,37 @@ _ERRNO = 0x00050000
 _NR, _ARCH = 0, 4
 _ARG = tuple(16 + 8 * i for i in range(6))
 
-_LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_LD, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 
 _ALWAYS = {
     "read": 0, "write": 1, "close": 3, "fstat": 5, "poll": 7, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13,
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17, "readv": 19, "writev": 20, "select": 23, "sched_yield": 24,
-    "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39, "recvfrom": 45, "shutdown": 48, "exit": 60,
-    "gettimeofday": 96, "getrusage": 98, "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108,
-    "sigaltstack": 131, "gettid": 186, "time": 201, "futex": 202, "sched_getaffinity": 204, "restart_syscall": 219,
-    "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "epoll_wait": 232,
+    "mremap": 25, "nanosleep": 35, "getpid": 39, "shutdown": 48, "exit": 60, "gettimeofday": 96,
+    "getrusage": 98, "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "sigaltstack": 131,
+    "gettid": 186, "time": 201, "restart_syscall": 219, "exit_group": 231, "epoll_wait": 232,
     "epoll_ctl": 233, "pselect6": 270, "ppoll": 271, "set_robust_list": 273, "epoll_pwait": 281, "epoll_create1": 291,
     "getrandom": 318, "rseq": 334, "epoll_pwait2": 441,
 }  # fmt: skip
 
 _SYS = {
-    "mmap": 9, "mprotect": 10, "ioctl": 16, "sendto": 44, "socketpair": 53, "clone": 56, "fcntl": 72, "tgkill": 234,
-    "prlimit64": 302, "clone3": 435,
+    "mmap": 9, "mprotect": 10, "ioctl": 16, "madvise": 28, "sendto": 44, "recvfrom": 45, "socketpair": 53, "clone": 56,
+    "fcntl": 72, "futex": 202, "sched_getaffinity": 204, "clock_gettime": 228, "clock_getres": 229,
+    "clock_nanosleep": 230, "tgkill": 234, "prlimit64": 302, "clone3": 435,
 }  # fmt: skip
 
 _PROT_EXEC = 4
+_MAP_HUGETLB = 0x40000
+_SIGKILL, _SIGSTOP = 9, 19
+_NEGATIVE = 0x80000000
+_FUTEX_OPTIONS = 0x180  # FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME
+_FUTEX_COMMANDS = (0, 1, 3, 4, 5, 9, 10)
+"""Wait, wake and requeue. Those with priority inheritance are a part of the kernel with a past, and Python has no use
+for them."""
+_SEND_FLAGS = 0x4040  # MSG_NOSIGNAL, MSG_DONTWAIT
+_RECEIVE_FLAGS = 0x4142  # the same, MSG_PEEK, MSG_WAITALL
+"""Above all without MSG_OOB: out-of-band data on Unix sockets was the way out of Chrome's renderer (CVE-2025-38236)."""
+_ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
+"""Without merging (other processes' pages can be guessed by the time that a write takes) and paging out."""
 _FIONBIO = 0x5421
 _THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
 """What glibc and musl pass for a new thread; anything else would be a process or a namespace."""
@@ -77,14 +89,23 @@ class Program:
         self._header = ctypes.create_string_buffer(header, len(header))
         self._address = ctypes.addressof(self._header)
 
+    @property
+    def address(self) -> int:
+        """Where seccomp(2) finds it."""
+        return self._address
+
+    def allow_signals_to(self, pid: int) -> None:
+        """Say who is calling, before it is installed: signals may only go there."""
+        struct.pack_into("<I", self._buffer, self._pid_at, pid)
+
     def install(self, pid: int) -> None:
-        """Apply it.
+        """Apply it to the calling thread.
 
         Args:
-            pid: Own process id; signals may only go there.
+            pid: Own process id.
         """
-        struct.pack_into("<I", self._buffer, self._pid_at, pid)
-        call3(_SYS_SECCOMP, _SET_MODE_FILTER, 0, self._address)
+        self.allow_signals_to(pid)
+        call3(SYS_SECCOMP, SET_MODE_FILTER, 0, self._address)
 
 
 class _Assembler:
@@ -134,7 +155,8 @@ def build() -> Program:
     no_exec: list[_Instruction] = [
         (_LD, 0, 0, _ARG[2]), (_JSET, 0, 1, _PROT_EXEC), _deny(errno.EPERM), (_RET, 0, 0, _ALLOW),
     ]  # fmt: skip
-    asm.block(_SYS["mmap"], no_exec)
+    # Huge pages are a stock of the machine's that no memory group counts.
+    asm.block(_SYS["mmap"], [*_none_of(3, _MAP_HUGETLB), *no_exec])
     asm.block(_SYS["mprotect"], no_exec)
     asm.block(_SYS["clone3"], [_deny(errno.ENOSYS)])
     asm.block(_SYS["clone"], _one_of(0, _THREAD_FLAGS, errno.EPERM))
@@ -142,7 +164,16 @@ def build() -> Program:
     asm.block(_SYS["ioctl"], _low_one_of(1, (_FIONBIO,), errno.ENOTTY))
     asm.block(_SYS["prlimit64"], _low_one_of(0, (0,), errno.EPERM))
     # A destination address would be another way out; NULL only.
-    asm.block(_SYS["sendto"], _one_of(4, (0,), errno.EPERM))
+    asm.block(_SYS["sendto"], [*_none_of(3, ~_SEND_FLAGS & 0xFFFFFFFF), *_one_of(4, (0,), errno.EPERM)])
+    asm.block(_SYS["recvfrom"], [*_none_of(3, ~_RECEIVE_FLAGS & 0xFFFFFFFF), (_RET, 0, 0, _ALLOW)])
+    asm.block(_SYS["futex"], _low_one_of(1, _FUTEX_COMMANDS, errno.ENOSYS, mask=~_FUTEX_OPTIONS & 0xFFFFFFFF))
+    asm.block(_SYS["madvise"], _low_one_of(2, _ADVICE, errno.EPERM))
+    for name in ("clock_gettime", "clock_getres", "clock_nanosleep"):
+        # A negative number is a descriptor's clock, or the processor time of any process, a neighbour's included: what
+        # it does, to the nanosecond.
+        asm.block(_SYS[name], [*_none_of(0, _NEGATIVE), (_RET, 0, 0, _ALLOW)])
+    # Of itself: with a number it tells which processes exist.
+    asm.block(_SYS["sched_getaffinity"], _low_one_of(0, (0,), errno.EPERM))
     asm.block(
         _SYS["socketpair"],
         [
@@ -152,8 +183,12 @@ def build() -> Program:
             *_low_one_of(1, _SOCK_STREAM_FLAGS, errno.EPERM),
         ],
     )
+    # Who is killed was killed from outside: a plugin that did it to itself would have its crashes not counted.
+    deadly: list[_Instruction] = [
+        (_LD, 0, 0, _ARG[2]), (_JEQ, 1, 0, _SIGKILL), (_JEQ, 0, 1, _SIGSTOP), _deny(errno.EPERM),
+    ]  # fmt: skip
     own = _low_one_of(0, (0,), errno.EPERM)
-    pid_at = asm.block(_SYS["tgkill"], own) + 1
+    pid_at = asm.block(_SYS["tgkill"], [*deadly, *own]) + len(deadly) + 1
     for index, number in enumerate(sorted(_ALWAYS.values())):
         # Straight to the `allow` behind the final denial.
         asm.add(_JEQ, len(_ALWAYS) - index, 0, number)
@@ -162,10 +197,17 @@ def build() -> Program:
     return Program(asm.instructions, pid_at)
 
 
-def _low_one_of(argument: int, values: tuple[int, ...], refusal: int) -> list[_Instruction]:
+def _none_of(argument: int, bits: int) -> list[_Instruction]:
+    """Deny when the low word has one of the bits, go on otherwise."""
+    return [(_LD, 0, 0, _ARG[argument]), (_JSET, 0, 1, bits), _deny(errno.EPERM)]
+
+
+def _low_one_of(argument: int, values: tuple[int, ...], refusal: int, *, mask: int = 0xFFFFFFFF) -> list[_Instruction]:
     """Allow when the low word is one of the values: for arguments that the kernel itself reads as 32-bit numbers."""
     count = len(values)
     body: list[_Instruction] = [(_LD, 0, 0, _ARG[argument])]
+    if mask != 0xFFFFFFFF:
+        body.append((_AND, 0, 0, mask))
     for index, value in enumerate(values):
         body.append((_JEQ, count - index, 0, value))
     return [*body, _deny(refusal), (_RET, 0, 0, _ALLOW)]

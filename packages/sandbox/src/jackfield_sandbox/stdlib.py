@@ -1,8 +1,8 @@
 """The standard library inside an isolate: preloaded where it matters, served from an image otherwise.
 
 Extension modules cannot be loaded after lock-down (mapping executable memory is refused), so the zygote loads them all.
-Pure modules that most plugins use are preloaded too, where their pages are shared; the rest comes from the image on
-demand.
+Pure modules that most plugins use are preloaded too (`boot.py`), where their pages are shared; the rest comes from the
+image on demand.
 """
 
 from __future__ import annotations
@@ -21,23 +21,7 @@ from pathlib import Path
 
 from jackfield_sandbox.image import MAGIC, Module, module_name, pack
 
-__all__ = ["cached_image", "preload"]
-
-# Each loaded library costs every fork about five mappings, so what has a substitute is left out: `_md5`, `_sha1`,
-# `_sha256`, `_sha3` and `_sha512` (OpenSSL has them), the CJK codecs, the profiler, `_posixsubprocess`.
-_EXTENSIONS = (
-    "_asyncio _bisect _blake2 _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lzma "
-    "_opcode _pickle _queue _random _socket _statistics _struct _uuid _zoneinfo array binascii cmath fcntl math mmap "
-    "pyexpat resource select unicodedata zlib"
-).split()
-
-_MODULES = (
-    "abc asyncio base64 bisect calendar collections collections.abc contextlib contextvars copy dataclasses datetime "
-    "decimal enum functools gc hashlib heapq hmac html inspect io itertools json linecache locale logging math numbers "
-    "operator os pathlib pickle queue re string struct textwrap threading time traceback types typing unicodedata "
-    "urllib.parse uuid warnings weakref zlib zoneinfo encodings.idna encodings.latin_1 encodings.ascii "
-    "importlib.resources"
-).split()
+__all__ = ["cached_image", "forget_random"]
 
 _LEFT_OUT = {
     "test", "idlelib", "tkinter", "turtledemo", "turtle", "lib2to3", "ensurepip", "venv", "pydoc_data", "distutils",
@@ -46,19 +30,9 @@ _LEFT_OUT = {
 }  # fmt: skip
 
 
-def preload() -> None:
-    """Import everything isolates share; called once in the zygote, before the fork."""
-    for name in (*_EXTENSIONS, *_MODULES):
-        with contextlib.suppress(ImportError):  # not every build has every extension
-            importlib.import_module(name)
-    _forget_random()
-    # Blocked by the launcher only so that asyncio does without.
-    sys.modules.pop("ssl", None)
-
-
-def _forget_random() -> None:
-    """A plugin's first import of `random` comes from the image and seeds itself: no two isolates draw the same numbers,
-    and no fork pays for reseeding.
+def forget_random() -> None:
+    """In the zygote, after the last import. A plugin's first import of `random` comes from the image and seeds itself:
+    no two isolates draw the same numbers, and no fork pays for reseeding.
 
     Raises:
         RuntimeError: A preloaded module holds on to the generator that would be shared.

@@ -19,14 +19,17 @@ import struct
 import sys
 import threading
 from pathlib import Path
+from types import FunctionType
 from typing import NamedTuple
 
 import msgspec
 
 from jackfield_sandbox import kernel, stdlib
-from jackfield_sandbox.image import Image, ImageError, install
+from jackfield_sandbox.boot import fill_pools
+from jackfield_sandbox.image import Image, install, mount
 from jackfield_sandbox.layers import Layer, Sealer
-from jackfield_sandbox.rehearsal import fill_pools, rehearse
+from jackfield_sandbox.rehearsal import rehearse
+from jackfield_sandbox.seccomp import Program
 from jackfield_sdk import wire
 from jackfield_sdk.guest import Channel, Guest
 
@@ -56,6 +59,7 @@ class Spawn(NamedTuple):
     descriptors: int
     threads: int
     has_cgroup: bool
+    image_bytes: int
 
     def encode(self) -> bytes:
         """As a packet."""
@@ -95,7 +99,7 @@ FromZygote = Started | Spawned | Exited | Failed
 
 # Fixed-size packets: between two forks the zygote must write to as few pages as it can, since each page it writes to is
 # one that the isolates before and after do not share any more.
-_SPAWN = struct.Struct("<QQQII?")
+_SPAWN = struct.Struct("<QQQII?Q")
 _SPAWNED = struct.Struct("<BQ")
 _EXITED = struct.Struct("<BQqqq")
 _STARTED = struct.Struct("<BQQ")
@@ -131,8 +135,12 @@ def _failed(number: int, reason: str) -> bytes:
     return _FAILED.pack(70, number) + reason.encode()[:2000]
 
 
-def main() -> None:
-    """Entry point of the exec'd process."""
+def main(kept: list[object]) -> None:
+    """What `boot` ends in.
+
+    Args:
+        kept: What must stay where it lies in memory.
+    """
     boot = msgspec.json.decode(sys.argv[1], type=Boot)
     # It comes with the number it had in a node that may have thousands open; ours are all low.
     number = os.dup(boot.control)
@@ -140,7 +148,7 @@ def main() -> None:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=number)
     kernel.set_parent_death_signal(signal.SIGKILL)
     try:
-        zygote = _Zygote(control, boot)
+        zygote = _Zygote(control, boot, kept)
         zygote.enter_namespaces()
         zygote.prepare()
     except BaseException as error:  # the node must learn the reason, whatever it is
@@ -152,7 +160,7 @@ def main() -> None:
 
 
 class _Zygote:
-    def __init__(self, control: socket.socket, boot: Boot) -> None:
+    def __init__(self, control: socket.socket, boot: Boot, kept: list[object]) -> None:
         self._control = control
         self._boot = boot
         self._layers = Layer(boot.layers)
@@ -162,7 +170,10 @@ class _Zygote:
         self._children: dict[int, int] = {}
         self._base_bytes = 0
         self._pid = os.getpid()
-        self._filling: list[bytes] = []
+        self._kept = kept
+        self._channel = Channel(_CHANNEL)
+        self._guest = Guest(self._channel, self._mount_image)
+        self._image: mmap.mmap | None = None
 
     def enter_namespaces(self) -> None:
         """New namespaces; the process that goes on is the first of its own process-id namespace."""
@@ -203,9 +214,11 @@ class _Zygote:
         # Memory maps before the root goes away: nothing is opened by path after that.
         with Path(self._boot.stdlib_image).open("rb") as file:
             stdlib_image = Image(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        stdlib.preload()
         # For the sealed compiler: nothing of ours can be imported from a file later on.
         importlib.import_module("jackfield_sandbox.compiling")
+        stdlib.forget_random()
+        # Blocked only so that asyncio does without.
+        sys.modules.pop("ssl", None)
         threading.stack_size(_STACK_BYTES)
         self._base_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         self._empty_root()
@@ -215,13 +228,14 @@ class _Zygote:
         sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "PathFinder"]
         install(stdlib_image)
         kernel.set_name("jf-zygote")
-        gc.disable()
-        rehearse()
+        methods = [*vars(_Zygote).values(), *vars(Sealer).values(), *vars(Program).values(), kernel.fork]
+        self._breath, kept = rehearse([method.__code__ for method in methods if isinstance(method, FunctionType)])
+        self._kept.append(kept)
+        self._sealer.rehearse()
         self._sealer.prepare()
-        self._guest = Guest()
         self._guest.redirect_output()
         gc.collect()
-        self._filling = fill_pools()
+        self._kept.append(fill_pools())
         gc.freeze()
 
     def _empty_root(self) -> None:
@@ -279,7 +293,7 @@ class _Zygote:
             return
         if pid == 0:
             try:
-                self._become_isolate(Spawn(*_SPAWN.unpack(data)), descriptors)
+                self._become_isolate(data, descriptors)
             finally:
                 os._exit(2)
         number = _SPAWN.unpack(data)[0]
@@ -292,45 +306,44 @@ class _Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _become_isolate(self, request: Spawn, descriptors: tuple[int, ...]) -> None:
+    def _become_isolate(self, data: bytes, descriptors: tuple[int, ...]) -> None:
         """In the child: seal, then serve; never returns to the zygote's loop."""
-        channel = Channel(_CHANNEL)
         try:
-            if request.has_cgroup:
-                os.write(descriptors[2], b"0")
-            elif self._needs_cgroup:
+            _number, uid, memory_bytes, files, threads, has_cgroup, image_bytes = _SPAWN.unpack(data)
+            if self._needs_cgroup and not has_cgroup:
                 raise OSError("no memory group was given")
-            size = os.fstat(descriptors[1]).st_size
-            image = mmap.mmap(descriptors[1], size, access=mmap.ACCESS_READ) if size else None
-            os.dup2(descriptors[0], _CHANNEL)
+            if image_bytes:
+                self._image = mmap.mmap(descriptors[1], image_bytes, access=mmap.ACCESS_READ)
             self._sealer.seal(
-                address_space_bytes=self._base_bytes + size + request.memory_bytes,
-                descriptors=request.descriptors,
-                threads=request.threads,
-                uid=request.uid,
-                parent=self._pid,
+                channel=descriptors[0],
                 keep=_CHANNEL,
+                procs=descriptors[2] if has_cgroup else 0,
+                address_space_bytes=self._base_bytes + image_bytes + memory_bytes,
+                descriptors=files,
+                threads=threads,
+                uid=uid,
+                parent=self._pid,
             )
         except BaseException as error:  # the node must learn which layer failed
             with contextlib.suppress(OSError):
+                os.dup2(descriptors[0], _CHANNEL)
+            with contextlib.suppress(OSError):
                 reason = wire.Failure("seal-failed", f"{type(error).__name__}: {error}")
-                channel.send(wire.Ready(wire.PROTOCOL_VERSION, reason))
+                self._channel.send(wire.Ready(wire.PROTOCOL_VERSION, reason))
             os._exit(3)
+        if not image_bytes:
+            # It is a spare, and has time.
+            self._breath.take()
+            # What it made goes now, so that the plugin's things take its place.
+            gc.collect(0)
         gc.enable()
-
-        def mount_image(message: wire.Load) -> None:
-            source = message.image or image
-            if source is not None:
-                try:
-                    finder = install(Image(source))
-                except (ImageError, struct.error) as error:
-                    raise ImportError(f"the code image cannot be read: {error}") from error
-                if finder.can_load(message.entry):
-                    finder.load(message.entry)
-
-        self._guest.attach(channel, mount_image)
         self._guest.serve()
         os._exit(0)
+
+    def _mount_image(self, message: wire.Load, sent: bytearray) -> None:
+        source = sent or self._image
+        if source is not None:
+            mount(source, message.entry, message.code_at, message.code_bytes)
 
     def _reap(self) -> None:
         while self._children:

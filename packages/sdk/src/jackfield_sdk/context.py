@@ -67,6 +67,11 @@ class Context:
         return datetime.fromtimestamp(self._call.now, UTC)
 
     @property
+    def trace_id(self) -> str:
+        """The trace that the call belongs to, 32 hex digits, to be handed on and logged; empty when nobody traces."""
+        return self._call.traceparent[3:35]
+
+    @property
     def locale(self) -> str:
         """Language tag of the acting user."""
         return self._call.locale

@@ -43,6 +43,8 @@ _TRACE_FRAMES = 12
 _OWN_FOLDER = __file__.rpartition("/")[0].rpartition("/")[0]
 """Folder that holds `jackfield_sdk`."""
 _LINE_CHARS = 4000
+_FIRST_READ_BYTES = 4096
+_READ_BYTES = 65536
 _NOT_TYPED = object()
 _TEXT_CHARS = 2000
 _CODE_CHARS = 80
@@ -70,12 +72,38 @@ class Channel:
 
     def receive(self) -> wire.ToGuest | None:
         """The next message, or None when the node has closed the channel."""
+        # Little at first: room that is asked for and not used is written to by the allocator all the same.
+        room = _FIRST_READ_BYTES
         while not self._frames:
-            data = os.read(self._fd, 65536)
+            data = os.read(self._fd, room)
             if not data:
                 return None
             self._frames.extend(self._reader.feed(data))
+            room = _READ_BYTES
         return wire.decode_to_guest(self._frames.popleft())
+
+    def receive_first(self) -> tuple[wire.ToGuest, bytearray] | None:
+        """The first message and the code image that follows it, or None when the node has closed the channel.
+
+        Read to the byte and straight to where the image stays: copies on the way would be pages of this process alone.
+        """
+        length = self._read_exactly(4)
+        if length is None:
+            return None
+        data = self._read_exactly(wire.frame_bytes(length))
+        message = None if data is None else wire.decode_to_guest(data)
+        image = self._read_exactly(message.image_bytes) if isinstance(message, wire.Load) else bytearray()
+        return None if message is None or image is None else (message, image)
+
+    def _read_exactly(self, size: int) -> bytearray | None:
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        while view:
+            received = os.readv(self._fd, [view])
+            if not received:
+                return None
+            view = view[received:]
+        return buffer
 
     def send(self, message: wire.ToNode) -> None:
         """Write one message whole."""
@@ -122,14 +150,15 @@ class Guest:
     """Serves one plugin over a channel.
 
     Args:
-        prepare: Called with the `Load` message before the module is imported (an isolate mounts its code image there).
+        prepare: Called with the `Load` message and the code image that came with it, before the module is imported (an
+            isolate mounts the image there).
         plugin: Serve this one rather than import a module's (in tests).
     """
 
     def __init__(
         self,
         channel: Channel | None = None,
-        prepare: Callable[[wire.Load], None] | None = None,
+        prepare: Callable[[wire.Load, bytearray], None] | None = None,
         *,
         plugin: Plugin | None = None,
     ) -> None:
@@ -140,11 +169,7 @@ class Guest:
         self._loaded: wire.Load | None = None
         self._config: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    def attach(self, channel: Channel, prepare: Callable[[wire.Load], None]) -> None:
-        """Serve this channel: for a process that was made ready before its channel existed."""
-        self._channel = channel
-        self._prepare = prepare
+        self._image = bytearray()
 
     def redirect_output(self) -> None:
         """`print` and `logging` go to the plugin's log from here on."""
@@ -160,9 +185,19 @@ class Guest:
 
     def serve(self) -> None:
         """Answer until the node closes the channel."""
-        while self.serve_one():
-            pass
+        is_open = self.serve_first()
+        while is_open:
+            is_open = self.serve_one()
         self.close()
+
+    def serve_first(self) -> bool:
+        """Answer the first message, which a code image may follow; False when the node has closed the channel."""
+        first = self._channel.receive_first()
+        if first is None:
+            return False
+        message, self._image = first
+        self._channel.send(self._answer(message))
+        return True
 
     def serve_one(self) -> bool:
         """Answer one message; False when the node has closed the channel."""
@@ -187,6 +222,11 @@ class Guest:
             self._loop.close()
             self._loop = None
 
+    def unload(self) -> None:
+        """Let go of the plugin."""
+        self._plugin = self._loaded = self._config = None
+        self._image = bytearray()
+
     @property
     def host_call_count(self) -> int:
         """Capability calls made so far; the next one has the next number."""
@@ -206,8 +246,9 @@ class Guest:
 
     def _import(self, message: wire.Load) -> Plugin:
         if self._prepare is not None:
-            self._prepare(message)
-        plugin = getattr(importlib.import_module(message.entry), "plugin", None)
+            self._prepare(message, self._image)
+        module = sys.modules.get(message.entry) or importlib.import_module(message.entry)
+        plugin = getattr(module, "plugin", None)
         if not isinstance(plugin, Plugin):
             raise ManifestError(f"{message.entry}.py does not define `plugin`", hint="plugin = jf.Plugin(…)")
         return plugin

@@ -57,6 +57,7 @@ JsonSchema = dict[str, Any]
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$(?!\n)", max_length=64)]
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=64)]
 TableName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$(?!\n)", max_length=48)]
+ColumnGroup = Annotated[list[TableName], Meta(max_length=16)]
 HookName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)+$(?!\n)", max_length=96)]
 SlotName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)+$(?!\n)", max_length=96)]
 Condition = Annotated[str, Meta(max_length=1000)]
@@ -122,7 +123,7 @@ class Function(_Part, frozen=True, kw_only=True):
     """Whether other plugins may call it through a declared dependency."""
     role: Literal["member", "admin", "owner"] = "member"
     timeout_ms: TimeoutMs = 10_000
-    examples: list[FunctionExample] = []
+    examples: Annotated[list[FunctionExample], Meta(max_length=32)] = []
 
 
 class Route(_Part, frozen=True, kw_only=True):
@@ -154,11 +155,11 @@ class Table(_Part, frozen=True, kw_only=True):
     """A table of the plugin's own; rows belong to one installation. The platform adds the key `id`."""
 
     name: TableName
-    columns: dict[TableName, JsonSchema]
-    required: list[TableName] = []
-    indexes: list[list[TableName]] = []
-    unique: list[list[TableName]] = []
-    references: dict[TableName, TableName] = {}
+    columns: Annotated[dict[TableName, JsonSchema], Meta(max_length=256)]
+    required: Annotated[list[TableName], Meta(max_length=256)] = []
+    indexes: Annotated[list[ColumnGroup], Meta(max_length=32)] = []
+    unique: Annotated[list[ColumnGroup], Meta(max_length=32)] = []
+    references: Annotated[dict[TableName, TableName], Meta(max_length=256)] = {}
     """Column → table of this plugin whose `id` it holds."""
 
 
@@ -209,7 +210,7 @@ class MenuItem(_Part, frozen=True, kw_only=True):
     """An entry in the host's navigation that opens a page of the plugin."""
 
     label: ShortText
-    page: str
+    page: Annotated[str, Meta(max_length=120)]
     icon: ShortText = ""
     order: int = 100
 
@@ -228,7 +229,7 @@ class ConfigSection(_Part, frozen=True, kw_only=True):
     """The configuration form: a JSON Schema object with defaults. Secret fields have `format: secret`."""
 
     schema: JsonSchema
-    secrets: list[Identifier] = []
+    secrets: Annotated[list[Identifier], Meta(max_length=64)] = []
     validate: Identifier | None = None
     """Handler that tests a configuration before it is saved."""
 
@@ -290,14 +291,14 @@ class Manifest(_Part, frozen=True, kw_only=True):
     summary: ShortText = ""
     description: LongText = ""
     category: Annotated[str, Meta(max_length=40)] = "utility"
-    tags: list[Annotated[str, Meta(max_length=40)]] = []
+    tags: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=32)] = []
     icon: ShortText = ""
     licence: ShortText = ""
     author: ShortText = ""
     homepage: ShortText = ""
     repository: ShortText = ""
     support: ShortText = ""
-    screenshots: list[ShortText] = []
+    screenshots: Annotated[list[ShortText], Meta(max_length=32)] = []
     changelog: LongText = ""
 
     platform: Annotated[str, Meta(max_length=100)] = ">=0.1"
@@ -306,21 +307,21 @@ class Manifest(_Part, frozen=True, kw_only=True):
     """The language version that the package was made with."""
     entry: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]*$(?!\n)", max_length=64)] = "plugin"
     limits: Limits = Limits()
-    gateways: list[Annotated[str, Meta(max_length=40)]] = []
+    gateways: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=32)] = []
     """Kinds of gateway that must be connected before it receives their events."""
-    data_adapters: list[Annotated[str, Meta(max_length=40)]] = []
-    requires: list[PluginDependency] = []
+    data_adapters: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=32)] = []
+    requires: Annotated[list[PluginDependency], Meta(max_length=64)] = []
     price: Price | None = None
 
-    permissions: list[Permission] = []
-    optional_permissions: list[Permission] = []
-    permission_reasons: dict[str, ShortText] = {}
+    permissions: Annotated[list[Permission], Meta(max_length=128)] = []
+    optional_permissions: Annotated[list[Permission], Meta(max_length=128)] = []
+    permission_reasons: Annotated[dict[Permission, ShortText], Meta(max_length=256)] = {}
     """Permission → why it is asked for, shown in the consent dialog."""
 
     config: ConfigSection | None = None
     filters: Annotated[list[Filter], Meta(max_length=64)] = []
     events: Annotated[list[EventHandler], Meta(max_length=128)] = []
-    emits: dict[HookName, JsonSchema] = {}
+    emits: Annotated[dict[HookName, JsonSchema], Meta(max_length=128)] = {}
     """The plugin's own events, with the schema of their payload."""
     functions: Annotated[list[Function], Meta(max_length=256)] = []
     routes: Annotated[list[Route], Meta(max_length=128)] = []
@@ -345,6 +346,17 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `
 _AT = re.compile(r"(?P<text>.*?) - at `(?:key` in `)?\$?\.?(?P<path>[^`]*)`$", re.DOTALL)
 _MAX_BYTES = 1_000_000
 _MAX_SCHEMA_DEPTH = 64
+_MAX_DEPTH = 80
+# Control characters but tabs and line ends, what reverses text, and what cannot be seen: people consent to what they
+# read here, and agents are told what a function does. Joiners and direction marks stay: scripts need them.
+_HIDDEN = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+    "\ud800-\udfff]"
+)
+_LINK = re.compile(r"https?://[^\s\"'<>`]+|mailto:[^\s\"'<>`]+|[^:]*")
+_LINKS = ("homepage", "repository", "support", "icon")
+_MAX_TOLD_CHARS = 300
+"""Of what an error repeats: a key of a megabyte is not sent back."""
 _FORMS = {
     "slug": "Lower-case words joined by hyphens, as `loyalty-points`.",
     "version": "A semantic version, as `1.2.3`.",
@@ -388,13 +400,18 @@ def json_schema() -> JsonSchema:
 
 def _explain(text: str) -> ManifestError:
     if match := _UNKNOWN.match(text):
-        key, path = match["key"], (match["path"] or "").lstrip(".")
+        key, path = _told(match["key"]), _told((match["path"] or "").lstrip("."))
         close = difflib.get_close_matches(key, _known_keys(path), n=1)
         where = f"{path}.{key}" if path else key
         return ManifestError("unknown key", path=where, hint=f"Did you mean `{close[0]}`?" if close else "Remove it.")
     if match := _AT.match(text):
-        return ManifestError(match["text"], path=match["path"], hint=_form(match["text"], match["path"]))
-    return ManifestError(text)
+        what, path = _told(match["text"]), _told(match["path"])
+        return ManifestError(what, path=path, hint=_form(what, path))
+    return ManifestError(_told(text))
+
+
+def _told(text: str) -> str:
+    return text if len(text) <= _MAX_TOLD_CHARS else f"{text[:_MAX_TOLD_CHARS]}…"
 
 
 def _form(text: str, path: str) -> str:
@@ -471,14 +488,45 @@ def _check_whole(manifest: Manifest) -> None:
             raise ManifestError(f"own events begin with the plugin's slug: {manifest.slug}.…", path=f"emits.{name}")
     for path, schema in _schemas(manifest):
         _check_schema(schema, path)
+    _check_texts(manifest)
+
+
+def _check_texts(manifest: Manifest) -> None:
+    """Nothing in it hides from those who read it, no link runs a script, and nothing is nested without end."""
+    level: list[tuple[str, Any]] = [("", manifest)]
+    for _ in range(_MAX_DEPTH):
+        deeper: list[tuple[str, Any]] = []
+        for path, value in level:
+            if isinstance(value, str):
+                if _HIDDEN.search(value):
+                    raise ManifestError("a text has characters that cannot be seen", path=path, hint="Remove them.")
+            elif isinstance(value, msgspec.Struct):
+                prefix = f"{path}." if path else ""
+                deeper += [(prefix + name, getattr(value, name)) for name in value.__struct_fields__]
+            elif isinstance(value, dict):
+                for key, inner in cast("dict[Any, Any]", value).items():
+                    deeper += [(path, key), (path, inner)]
+            elif isinstance(value, list):
+                deeper.extend((path, inner) for inner in cast("list[Any]", value))
+        if not deeper:
+            break
+        level = deeper
+    else:
+        raise ManifestError(f"nested deeper than {_MAX_DEPTH} levels")
+    links = [*((name, getattr(manifest, name)) for name in _LINKS), *(("screenshots", s) for s in manifest.screenshots)]
+    for name, link in links:
+        if not _LINK.fullmatch(link):
+            raise ManifestError("not a link that can be followed", path=name, hint="Begin it with `https://`.")
 
 
 def _check_config(manifest: Manifest) -> None:
     secrets: set[str] = set()
     if manifest.config is not None:
         secrets = set(manifest.config.secrets)
-        properties = manifest.config.schema.get("properties", {})
-        if unknown := sorted(secrets - set(properties)):
+        properties: Any = manifest.config.schema.get("properties", {})
+        if not isinstance(properties, dict):
+            raise ManifestError("`properties` of a schema is an object", path="config.schema.properties")
+        if unknown := sorted(name for name in secrets if name not in properties):
             raise ManifestError(f"no configuration field `{unknown[0]}`", path="config.secrets")
     for index, webhook in enumerate(manifest.webhooks):
         if webhook.secret is not None and webhook.secret not in secrets:

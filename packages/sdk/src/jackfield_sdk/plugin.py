@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -71,6 +72,12 @@ class Handler:
         return None
 
 
+_PARTS = (
+    "filters", "events", "functions", "routes", "schedules", "webhooks", "widgets", "pages", "menu", "tables",
+    "migrations", "field_types",
+)  # fmt: skip
+
+
 class Plugin:
     """Declares a plugin. A package's `plugin.py` defines exactly one, named `plugin`.
 
@@ -116,25 +123,18 @@ class Plugin:
     ) -> None:
         self.slug = slug
         self.version = version
-        self._head: dict[str, Any] = {
-            "name": name or slug.replace("-", " ").capitalize(), "summary": summary, "description": description,
-            "category": category, "tags": tags or [], "icon": icon, "licence": licence, "author": author,
-            "homepage": homepage, "repository": repository, "support": support, "changelog": changelog,
-            "screenshots": screenshots or [], "platform": platform, "permissions": permissions or [],
-            "optional_permissions": optional_permissions or [], "permission_reasons": permission_reasons or {},
-            "gateways": gateways or [], "data_adapters": data_adapters or [], "translations": translations or {},
-        }  # fmt: skip
+        # A tuple and one list, put in order when the manifest is asked for: an isolate never asks, and pays for each
+        # name that is looked at with a page of memory.
+        self._head = (
+            name, summary, description, category, tags, icon, licence, author, homepage, repository, support, changelog,
+            screenshots, platform, permissions, optional_permissions, permission_reasons, gateways, data_adapters,
+            translations,
+        )  # fmt: skip
         self._limits = limits
         self._price = price
         self._requires = [m.PluginDependency(slug=s, versions=v) for s, v in (requires or {}).items()]
         self._emits = emits or {}
-        self._parts: dict[str, list[Callable[[], Any]]] = {
-            kind: []
-            for kind in (
-                "filters", "events", "functions", "routes", "schedules", "webhooks", "widgets", "pages", "menu",
-                "tables", "migrations", "field_types",
-            )
-        }  # fmt: skip
+        self._parts: list[tuple[str, Callable[[], Any]]] = []
         self._lifecycle: dict[str, Any] = {}
         self._health: m.HealthCheck | None = None
         self._config_validate: str | None = None
@@ -164,9 +164,12 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "payload", f"filter {hook}")
-            self._parts["filters"].append(
-                lambda: m.Filter(
-                    hook=hook, handler=key, priority=priority, when=when, timeout_ms=timeout_ms, on_error=on_error
+            self._parts.append(
+                (
+                    "filters",
+                    lambda: m.Filter(
+                        hook=hook, handler=key, priority=priority, when=when, timeout_ms=timeout_ms, on_error=on_error
+                    ),
                 )
             )
             return function
@@ -180,9 +183,12 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "payload", f"event {event}")
-            self._parts["events"].append(
-                lambda: m.EventHandler(
-                    event=event, handler=key, when=when, ordered=ordered, retries=retries, timeout_ms=timeout_ms
+            self._parts.append(
+                (
+                    "events",
+                    lambda: m.EventHandler(
+                        event=event, handler=key, when=when, ordered=ordered, retries=retries, timeout_ms=timeout_ms
+                    ),
                 )
             )
             return function
@@ -208,15 +214,13 @@ class Plugin:
             label = name or function.__name__
             path = f"function {label}"
             key = self._register(function, "arguments", path)
-            self._parts["functions"].append(
-                lambda: m.Function(
+            self._parts.append(("functions", lambda: m.Function(
                     name=label, handler=key, description=description or _summary(function), read_only=read_only,
                     parameters=json_schema_of(self.handlers[key].payload, path=path),
                     returns=json_schema_of(return_type(function, path=path), path=path), idempotent=idempotent,
                     destructive=destructive, public=public, role=role, timeout_ms=timeout_ms,
                     examples=[m.FunctionExample(arguments=example) for example in examples or []],
-                )
-            )  # fmt: skip
+                )))  # fmt: skip
             return function
 
         return add
@@ -238,12 +242,10 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "request", f"route {method} {path}")
-            self._parts["routes"].append(
-                lambda: m.Route(
+            self._parts.append(("routes", lambda: m.Route(
                     method=method, path=path, handler=key, auth=auth, rate_limit_per_minute=rate_limit_per_minute,
                     timeout_ms=timeout_ms, description=description or _summary(function),
-                )
-            )  # fmt: skip
+                )))  # fmt: skip
             return function
 
         return add
@@ -255,8 +257,13 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "payload", f"widget {slot}")
-            self._parts["widgets"].append(
-                lambda: m.Widget(slot=slot, handler=key, title=title, order=order, when=when, timeout_ms=timeout_ms)
+            self._parts.append(
+                (
+                    "widgets",
+                    lambda: m.Widget(
+                        slot=slot, handler=key, title=title, order=order, when=when, timeout_ms=timeout_ms
+                    ),
+                )
             )
             return function
 
@@ -286,7 +293,7 @@ class Plugin:
                     unique=unique or [], references=references or {},
                 )  # fmt: skip
 
-            self._parts["tables"].append(declaration)
+            self._parts.append(("tables", declaration))
             self._table_classes[name] = cls
             return cls
 
@@ -314,12 +321,10 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "nothing", f"schedule {cron}")
-            self._parts["schedules"].append(
-                lambda: m.Schedule(
+            self._parts.append(("schedules", lambda: m.Schedule(
                     name=name or function.__name__, handler=key, cron=cron, timezone=timezone, jitter_s=jitter_s,
                     catch_up=catch_up, timeout_ms=timeout_ms,
-                )
-            )  # fmt: skip
+                )))  # fmt: skip
             return function
 
         return add
@@ -337,9 +342,12 @@ class Plugin:
 
         def add(function: F) -> F:
             key = self._register(function, "request", f"webhook {name}")
-            self._parts["webhooks"].append(
-                lambda: m.Webhook(
-                    name=name, handler=key, verify=verify, secret=secret, header=header, timeout_ms=timeout_ms
+            self._parts.append(
+                (
+                    "webhooks",
+                    lambda: m.Webhook(
+                        name=name, handler=key, verify=verify, secret=secret, header=header, timeout_ms=timeout_ms
+                    ),
                 )
             )
             return function
@@ -417,9 +425,11 @@ class Plugin:
         """
         for handler in self.handlers.values():
             handler.payload  # noqa: B018  # looks at the signature and raises when it does not fit
-        parts = {kind: [declare() for declare in declarations] for kind, declarations in self._parts.items()}
+        parts: dict[str, list[Any]] = {kind: [] for kind in _PARTS}
+        for kind, declare in self._parts:
+            parts[kind].append(declare())
         draft = {
-            "slug": self.slug, "version": self.version, **self._head, "requires": self._requires, "price": self._price,
+            "slug": self.slug, "version": self.version, **self._described(), "requires": self._requires, "price": self._price,
             "limits": self._limits or m.Limits(), "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "emits": {event: json_schema_of(type_, path=f"emits.{event}") for event, type_ in self._emits.items()},
             "config": self._config_section(), "lifecycle": self._lifecycle, "health": self._health, **parts,
@@ -430,6 +440,21 @@ class Plugin:
             raise ManifestError(f"not plain data: {error}", hint="A manifest carries what JSON can.") from error
         return m.parse_manifest(plain)
 
+    def _described(self) -> dict[str, Any]:
+        (
+            name, summary, description, category, tags, icon, licence, author, homepage, repository, support, changelog,
+            screenshots, platform, permissions, optional_permissions, permission_reasons, gateways, data_adapters,
+            translations,
+        ) = self._head  # fmt: skip
+        return {
+            "name": name or self.slug.replace("-", " ").capitalize(), "summary": summary, "description": description,
+            "category": category, "tags": tags or [], "icon": icon, "licence": licence, "author": author,
+            "homepage": homepage, "repository": repository, "support": support, "changelog": changelog,
+            "screenshots": screenshots or [], "platform": platform, "permissions": permissions or [],
+            "optional_permissions": optional_permissions or [], "permission_reasons": permission_reasons or {},
+            "gateways": gateways or [], "data_adapters": data_adapters or [], "translations": translations or {},
+        }  # fmt: skip
+
     def _config_section(self) -> m.ConfigSection | None:
         if self.config_type is None:
             return None
@@ -439,7 +464,7 @@ class Plugin:
         )
 
     def _register(self, function: AnyFunction, takes: Takes, path: str) -> str:
-        if not inspect.isfunction(function):
+        if not isinstance(function, FunctionType):
             raise ManifestError("a handler is a plain function", path=path)
         key = function.__name__
         known = self.handlers.get(key)

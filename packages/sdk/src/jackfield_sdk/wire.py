@@ -39,6 +39,7 @@ __all__ = [
     "decode_to_node",
     "encode",
     "frame",
+    "frame_bytes",
 ]
 
 PROTOCOL_VERSION = 1
@@ -81,6 +82,8 @@ class CallContext(msgspec.Struct, frozen=True, array_like=True):
     locale: str = "en"
     now: float = 0.0
     """Seconds since 1970, by the node's clock."""
+    traceparent: str = ""
+    """The span that the call belongs to, as W3C Trace Context writes it; empty when nobody traces."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
@@ -98,7 +101,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 class Load(_Message, frozen=True, tag="load"):
     """node → isolate, first: which module to load, its configuration (secrets left out).
 
-    `image` is the code image itself, for an isolate that was started before it was known what it would run.
+    `image_bytes` of code image follow the message, for an isolate that was started before it was known what it would run;
+    in it, the entry's code is `code_bytes` long at `code_at` (0: to be looked up).
     """
 
     protocol: int
@@ -106,7 +110,9 @@ class Load(_Message, frozen=True, tag="load"):
     entry: str
     config: msgspec.Raw
     secrets: list[str] = []
-    image: bytes = b""
+    image_bytes: int = 0
+    code_at: int = 0
+    code_bytes: int = 0
 
 
 class Describe(_Message, frozen=True, tag="describe"):
@@ -191,7 +197,19 @@ def frame(message: Any) -> bytes:
     return bytes(buffer)
 
 
-def decode_to_guest(data: bytes | memoryview) -> ToGuest:
+def frame_bytes(length: bytes | bytearray) -> int:
+    """How long a frame is, from the four bytes before it.
+
+    Raises:
+        WireError: Longer than is accepted.
+    """
+    (size,) = _LENGTH.unpack(length)
+    if size > FRAME_LIMIT:
+        raise WireError(f"a frame of {size} bytes is over the limit of {FRAME_LIMIT}")
+    return size
+
+
+def decode_to_guest(data: bytes | bytearray | memoryview) -> ToGuest:
     """Typed decoding on the isolate's side."""
     try:
         return _to_guest.decode(data)

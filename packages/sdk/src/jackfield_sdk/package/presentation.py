@@ -6,6 +6,8 @@ compares.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from jackfield_sdk.manifest import Manifest
@@ -27,6 +29,10 @@ def first_difference(signed: Manifest, declared: Manifest) -> str | None:
     `python` is not compared: it tells what the package was made with, `declared` what it was read with.
     """
     expected = with_presentation(declared, **{name: getattr(signed, name) for name in PRESENTATION})
-    # Field by field: encoded, a section that was left out and an empty one differ, though they say the same.
+    # Field by field, and as bytes: to Python, `true`, `1` and `1.0` in a schema are the same.
     names = sorted(field.name for field in msgspec.structs.fields(Manifest) if field.name != "python")
-    return next((name for name in names if getattr(signed, name) != getattr(expected, name)), None)
+    return next((name for name in names if _bytes(getattr(signed, name)) != _bytes(getattr(expected, name))), None)
+
+
+def _bytes(value: Any) -> bytes:
+    return msgspec.json.encode(msgspec.to_builtins(value), order="deterministic")

@@ -25,6 +25,7 @@ from jackfield_sdk.package.ustar import BLOCK, END, decode_header, padding
 __all__ = ["Package", "PackageFile", "PackageReader", "read_package"]
 
 _MAX_DEPTH = 40
+_PIECE_BYTES = 64 * 1024
 
 _Take = Generator["PackageFile | None", None, bytes]
 
@@ -91,10 +92,13 @@ class PackageReader:
             if self._size > self._max_bytes:
                 raise refusal("package-too-large", f"the package is larger than {self._max_bytes} bytes")
             self._digest.update(chunk)
-            for block in self._gunzip.feed(chunk):
-                self._buffer += block
-                while (file := next(self._parser)) is not None:
-                    yield file
+            # In pieces: for each block that comes out, zlib copies what it has not read yet. A bomb in one large chunk
+            # would have all of it copied a thousand times.
+            for start in range(0, len(chunk), _PIECE_BYTES):
+                for block in self._gunzip.feed(chunk[start : start + _PIECE_BYTES]):
+                    self._buffer += block
+                    while (file := next(self._parser)) is not None:
+                        yield file
         except PackageError as error:
             self._failure = error
             raise

@@ -48,14 +48,17 @@ _NATIVE_ENDINGS = frozenset({
 _OTHER_ENDINGS = frozenset({
     "bat", "egg", "gz", "jar", "pickle", "pkl", "pth", "pyc", "pyo", "sh", "tar", "whl", "zip",
 })  # fmt: skip
-_NOT_PLAIN = re.compile(r"^\.{0,2}$|[/\\:]")
+_NOT_PLAIN = re.compile(r"^\.{0,2}$|[/\\:*?\"<>|]")
+# Windows opens a device for any of these, whatever the ending; somebody unpacks a package there to look into it.
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9])(\..*)?", re.DOTALL)
 _STARTUP = frozenset({"sitecustomize", "usercustomize"})
 # A plugin that brings its own SDK would answer the platform in a language that nobody has checked.
 _RESERVED_MODULES = frozenset({"jackfield", "jackfield_sdk", "jackfield_sandbox", "msgspec"})
 
 _NATIVE_STARTS = (
-    b"\x7fELF", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe",
-    b"!<arch>\n", b"\0asm", b"BC\xc0\xde",
+    b"\x7fELF", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf", b"\xbe\xba\xfe\xca", b"\xbf\xba\xfe\xca",  # Mach-O for several machines
+    b"!<arch>\n", b"!<thin>\n", b"\0asm", b"BC\xc0\xde", b"\xde\xc0\x17\x0b",
 )  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def check_path(path: str) -> None:
             raise refusal("package-file-refused", f"{path!r} would run when an interpreter starts")
         if stem == "__pycache__":
             raise refusal("package-file-refused", f"{path!r} is a cache")
-    if inner[0].partition(".")[0] in _RESERVED_MODULES:
+    if _fold(inner[0]).partition(".")[0] in _RESERVED_MODULES:
         raise refusal("package-file-refused", f"{path!r} would take the place of the platform's own module")
     if root != "code":
         _check_kind(path, inner[-1])
@@ -111,6 +114,8 @@ def _check_form(path: str) -> None:
         # Folded as well: `．．` and `℀` are harmless here and something else where names are simplified.
         if _NOT_PLAIN.search(segment) or _NOT_PLAIN.search(_fold(segment)):
             raise refusal("package-path-invalid", f"{path!r} is not a plain relative path")
+        if _DEVICE.fullmatch(_fold(segment)):
+            raise refusal("package-path-invalid", f"{path!r} has the name of a device")
         if segment.startswith("."):
             raise refusal("package-file-refused", f"{path!r} is hidden")
         if segment[-1] in ". " or segment[0] == " ":
@@ -174,12 +179,20 @@ def check_paths(paths: Iterable[str]) -> None:
 
 
 def _check_modules(names: Iterable[str]) -> None:
-    """`src/` and `vendor/` become one namespace: a file of one must not hide a file of the other."""
+    """`src/` and `vendor/` become one namespace: no file of one hides a file of the other, no module is there twice."""
     inner: dict[str, str] = {}
+    modules: dict[str, str] = {}
     for path in names:
         root, _, rest = path.partition("/")
-        if root in ("src", "vendor") and (other := inner.setdefault(_fold(rest), path)) != path:
-            raise refusal("package-path-collision", f"{path!r} and {other!r} would be the same file once loaded")
+        if root not in ("src", "vendor"):
+            continue
+        claims = [inner.setdefault(_fold(rest), path)]
+        if path.endswith(".py"):
+            # `a.py`, `a/__init__.py`: whoever reads one may run the other. `a.b.py` is loaded as `a/b.py` is.
+            name = _fold(rest.removesuffix(".py").removesuffix("/__init__")).replace("/", ".")
+            claims.append(modules.setdefault(name, path))
+        if other := next((other for other in claims if other != path), None):
+            raise refusal("package-path-collision", f"{path!r} and {other!r} would be the same once loaded")
 
 
 def _claim(taken: dict[str, tuple[str, bool]], path: str) -> None:
