@@ -11,6 +11,7 @@ from jackfield.tenants.endpoints import router
 from jackfield.tenants.errors import (
     MemberExistsError,
     MemberMissingError,
+    PlanUnknownError,
     TenantExistsError,
     TenantIdInvalidError,
     TenantMissingError,
@@ -27,6 +28,7 @@ __all__ = [
     "Member",
     "MemberExistsError",
     "MemberMissingError",
+    "PlanUnknownError",
     "SqlAnswers",
     "Tenant",
     "TenantExistsError",

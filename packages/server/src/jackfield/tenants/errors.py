@@ -8,6 +8,7 @@ from jackfield.http import UnauthenticatedError
 __all__ = [
     "MemberExistsError",
     "MemberMissingError",
+    "PlanUnknownError",
     "TenantExistsError",
     "TenantIdInvalidError",
     "TenantMissingError",
@@ -30,6 +31,13 @@ class TenantExistsError(ConflictError):
 
     code = "tenant-exists"
     default_hint = "Choose another id, or leave it out to have one made."
+
+
+class PlanUnknownError(InvalidError):
+    """Nobody has defined this plan."""
+
+    code = "plan-unknown"
+    default_hint = "List the plans with `GET /api/plans`, or define it: `PUT /api/plans/{name}`."
 
 
 class TenantMissingError(MissingError):

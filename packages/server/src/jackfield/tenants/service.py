@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -22,6 +23,7 @@ from jackfield.tenants import repository
 from jackfield.tenants.errors import (
     MemberExistsError,
     MemberMissingError,
+    PlanUnknownError,
     TenantExistsError,
     TenantIdInvalidError,
     TenantMissingError,
@@ -65,12 +67,21 @@ class TenantService:
     Args:
         cache_s: For how long a caller is remembered. What was revoked in this process counts at once; on other nodes it
             counts after this time.
+        has_plan: Whether a plan is defined. Without it, any name will do.
     """
 
-    def __init__(self, database: Database, clock: Clock | None = None, *, cache_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock | None = None,
+        *,
+        cache_s: float = 10.0,
+        has_plan: Callable[[str], bool] | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
         self._cache_s = cache_s
+        self._has_plan = has_plan
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def create_tenant(
@@ -83,11 +94,14 @@ class TenantService:
 
         Raises:
             TenantIdInvalidError: The id cannot be one.
+            PlanUnknownError: There is no such plan.
             TenantExistsError: The id is taken.
         """
         tenant_id = ids.new_id("ten") if tenant_id is None else tenant_id
         if not _TENANT_ID.fullmatch(tenant_id):
             raise TenantIdInvalidError(f"{tenant_id!r} cannot be a tenant's id.", tenant_id=tenant_id)
+        if self._has_plan is not None and not self._has_plan(plan):
+            raise PlanUnknownError(f"there is no plan {plan[:80]!r}", plan=plan[:80])
         tenant = Tenant(id=tenant_id, name=name, plan=plan, created_at=self._clock.now())
         try:
             async with self._database.write(None) as session:
