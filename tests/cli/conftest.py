@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -72,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "jackfield_cli", "serve", "--data", "data", "--port", str(port),
              "--surface", "surface_under_test:surface", "--isolation", "none"],
-            cwd=folder, stdout=output, stderr=output,
+            cwd=folder, stdout=output, stderr=output, env={**os.environ, "JACKFIELD_DEVELOPMENT": "1"},
         )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}"

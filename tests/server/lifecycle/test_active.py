@@ -29,12 +29,12 @@ class Loads:
         self.count = 0
         self.gate: asyncio.Event | None = None
 
-    async def active(self, tenant_id: str) -> list[tuple[str, ActiveInstallation]]:
+    async def active(self, tenant_id: str) -> tuple[list[tuple[str, ActiveInstallation]], list[ActiveInstallation]]:
         self.count += 1
         found = list(self.found.get(tenant_id, ()))
         if self.gate is not None:
             await self.gate.wait()
-        return found
+        return found, []
 
 
 def cache_of(loads: Loads, capacity: int = 10) -> ActiveInstallations:

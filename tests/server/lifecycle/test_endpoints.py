@@ -11,11 +11,14 @@ import pytest
 
 import jackfield_sdk as jf
 from jackfield.clock import SystemClock
+from jackfield.health import Health, Watch
+from jackfield.health import router as health_router
 from jackfield.http import Caller
 from jackfield.invocation import Invocation
 from jackfield.jobs import Deliveries, Delivery, OutboxEvent
 from jackfield.lifecycle import deliveries_router, reading_router, router
 from jackfield.records import InvocationRecord, Recorder, Records
+from jackfield.settings import HealthSettings
 from tests.server.conftest import KnownCallers, application, client
 from tests.server.lifecycle.conftest import CONFIG, TENANT, House, plugin_of, with_config, with_hooks
 
@@ -49,23 +52,33 @@ async def recorder(house: House, tmp_path: Path) -> AsyncIterator[Recorder]:
 
 @pytest.fixture
 def web(house: House, recorder: Recorder) -> Web:
+    health = Health(
+        database=house.database, clock=SystemClock(), watch=Watch(HealthSettings(), SystemClock()),
+        lifecycle=house.lifecycle, active=house.active, runner=house.runner, settings=HealthSettings(),
+        flush_records=recorder.flush, is_busy=lambda: False,
+    )  # fmt: skip
     return Web(
         application(
             KnownCallers(CALLERS),
-            router(house.lifecycle),
+            router(house.lifecycle, health),
+            health_router(health),
             reading_router(house.lifecycle, Records(house.database, recorder)),
             deliveries_router(house.lifecycle, Deliveries(house.database, SystemClock())),
         )
     )
 
 
+NEWER = "1.1.0-rc.1"
+
+
 def offered(house: House) -> None:
-    plugin = with_config(with_hooks(plugin_of(permissions=["customers:read"])), check=True)
+    for version in ("1.0.0", NEWER):
+        plugin = with_config(with_hooks(plugin_of(version=version, permissions=["customers:read"])), check=True)
 
-    @plugin.health
-    def health(ctx: jf.Context) -> jf.Health: ...
+        @plugin.health
+        def health(ctx: jf.Context) -> jf.Health: ...
 
-    house.catalogue.add(plugin)
+        house.catalogue.add(plugin)
 
 
 INSTALL = {"slug": "points", "grants": ["customers:read"], "config": CONFIG}
@@ -83,6 +96,7 @@ CHANGING: list[tuple[str, str, Any]] = [
     ("PUT", "/points/config", {"config": {"shop": "south"}}),
     ("POST", "/points/config/test", {"config": {"shop": "south"}}),
     ("PUT", "/points/grants", {"grants": ["customers:read"]}),
+    ("POST", "/points/update", {"version": NEWER}),
     ("DELETE", "/points", None),
     ("POST", "/install", INSTALL),
 ]

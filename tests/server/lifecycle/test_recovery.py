@@ -71,6 +71,10 @@ async def prepared(house: House, *, family: bool = False) -> None:
         with_config(with_hooks(plugin_of(requires=requires, permissions=["customers:read"])), check=True)
     )
 
+    # A pre-release, so that nothing but an update that names it brings it in.
+    newer = with_hooks(plugin_of(version="1.1.0-rc.1", permissions=["customers:read"]), "on_update")
+    house.catalogue.add(with_config(newer))
+
     async def trace(invocation: Invocation) -> None:
         installation = invocation.installation
         async with house.database.write(installation.tenant_id) as session:
@@ -89,6 +93,16 @@ async def configure(lifecycle: Lifecycle) -> None:
     await lifecycle.configure(TENANT, "points", {"shop": "south", "api_key": "n3w-key"})
 
 
+async def update(lifecycle: Lifecycle) -> None:
+    config = {"shop": "south", "api_key": "n3w-key"}
+    await lifecycle.update(TENANT, "points", version="1.1.0-rc.1", config=config)
+
+
+async def quarantine(lifecycle: Lifecycle) -> None:
+    seen = await lifecycle.get(TENANT, "points")
+    await lifecycle.quarantine(TENANT, seen.id, ("crash-loop", "it died"), revision=seen.revision)
+
+
 VERBS: dict[str, tuple[list[Verb], Verb]] = {
     "install": ([], install),
     "install-with-others": ([], install),
@@ -98,6 +112,9 @@ VERBS: dict[str, tuple[list[Verb], Verb]] = {
     "set-grants": ([install], lambda on: on.set_grants(TENANT, "points", ["customers:read"])),
     "deactivate": ([install], lambda on: on.deactivate(TENANT, "points")),
     "activate": ([install, lambda on: on.deactivate(TENANT, "points")], lambda on: on.activate(TENANT, "points")),
+    "quarantine": ([install], quarantine),
+    "activate-quarantined": ([install, quarantine], lambda on: on.activate(TENANT, "points")),
+    "update": ([install], update),
     "uninstall-delete": ([install], lambda on: on.uninstall(TENANT, "points")),
     "uninstall-keep": ([install], lambda on: on.uninstall(TENANT, "points", data="keep")),
     "uninstall-export": ([install], lambda on: on.uninstall(TENANT, "points", data="export")),
@@ -111,6 +128,9 @@ STEPS = {
     "set-grants": "c",
     "deactivate": "cec",
     "activate": "cec",
+    "quarantine": "c",
+    "activate-quarantined": "cec",
+    "update": "cec",
     "uninstall-delete": "ceeec",
     "uninstall-keep": "ceeec",
     "uninstall-export": "ceeeec",
@@ -342,7 +362,7 @@ async def test_what_arrived_behind_a_removal_goes_at_the_next_start(house: House
     await last(house.lifecycle)
     await house.owns(row.id)
     async with house.database.write(TENANT) as session:
-        session.add(UsageRow(tenant_id=TENANT, installation_id=row.id, used_bytes=8))
-        session.add(UsageRow(tenant_id=TENANT, installation_id="trial_1", used_bytes=8))
+        session.add(UsageRow(tenant_id=TENANT, installation_id=row.id, used_bytes=8, used_rows=0))
+        session.add(UsageRow(tenant_id=TENANT, installation_id="trial_1", used_bytes=8, used_rows=0))
     await house.start().recover()
     assert await house.residue() == {"jf_storage_usage": 1}

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from jackfield_cli.command import examples
-from jackfield_cli.commands import authoring, calling, hosting, installed, installing, keys, reading, registry
+from jackfield_cli.commands import (
+    authoring,
+    calling,
+    developing,
+    hosting,
+    installed,
+    installing,
+    keys,
+    reading,
+    registry,
+    updating,
+    usage,
+)
 from jackfield_cli.errors import CliError
 from jackfield_cli.terminal import report
 
@@ -67,6 +79,7 @@ _add(_WRITE, "check", authoring.check, "jackfield check .", "jackfield check plu
 _add(
     _WRITE, "pack", authoring.pack, "jackfield pack plugins/echo -o echo.jfp", "jackfield pack . --key 21fe31dfa154a261"
 )
+_add(_WRITE, "run", developing.run, "jackfield run plugins/echo", "jackfield run . --once --json")
 app.add_typer(keys.app, name="keys", rich_help_panel=_WRITE)
 
 _add(_MARKET, "publish", registry.publish, "jackfield publish echo.jfp")
@@ -79,6 +92,11 @@ _add(
     "jackfield install loyalty-points",
     "jackfield install loyalty-points --grant-all --config '{\"points_per_dollar\": 2}'",
     "jackfield install loyalty-points --version 1.0.0 --grant customers:read --grant customers:write",
+)  # fmt: skip
+_add(
+    _TENANT, "update", updating.update,
+    "jackfield update loyalty-points",
+    "jackfield update loyalty-points --version 1.3.0 --grant-all",
 )  # fmt: skip
 _add(_TENANT, "list", installed.list_command, "jackfield list", "jackfield list --state active --json")
 _add(_TENANT, "show", installed.show, "jackfield show loyalty-points")
@@ -119,6 +137,7 @@ _add(_WATCH, "stats", reading.stats, "jackfield stats echo")
 _add(_WATCH, "deliveries", reading.deliveries, "jackfield deliveries echo --state dead")
 _add(_WATCH, "health", reading.health, "jackfield health", "jackfield health echo")
 _add(_WATCH, "inventory", reading.inventory, "jackfield inventory echo")
+_add(_WATCH, "usage", usage.usage, "jackfield usage", "jackfield usage --json")
 _add(_WATCH, "audit", reading.audit, "jackfield audit --target echo")
 _add(_WATCH, "me", reading.me, "jackfield me")
 

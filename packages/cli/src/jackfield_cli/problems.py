@@ -15,6 +15,8 @@ _HINTS = {
     "activation-failed": "`jackfield errors {slug}` has the trace.",
     "arguments-invalid": "`jackfield functions --json` has the schema of its arguments.",
     "already-installed": "`jackfield show {slug}` shows it. Change it by `configure` and `grants`.",
+    "development-off": "Set JACKFIELD_DEVELOPMENT=1 where the server is started.",
+    "development-over-published": "`jackfield uninstall {slug}` first, or use another tenant.",
     "config-invalid": "`jackfield plan {slug} --json` has the schema under `config_schema`.",
     "credentials-missing": "Set JACKFIELD_TOKEN to a token, or pass --token.",
     "function-unknown": "`jackfield functions` lists what can be called.",
@@ -26,6 +28,7 @@ _HINTS = {
     "not-installed": "`jackfield list` shows what is installed.",
     "plugin-hook-failed": "`jackfield errors {slug}` has the trace.",
     "plugin-not-found": "`jackfield search` shows what there is.",
+    "update-not-newer": "`jackfield info {slug}` lists the releases.",
     "token-expired": "Ask for a new one, and set JACKFIELD_TOKEN to it.",
     "token-invalid": "Check JACKFIELD_TOKEN, and that JACKFIELD_URL is the server that issued it.",
 }

@@ -13,10 +13,11 @@ from typing import Any, cast
 from jackfield_sdk.errors import PackageError
 from jackfield_sdk.package import MAX_FILE_BYTES, check_content, check_path
 
-__all__ = ["Collected", "Project", "collect", "normalised", "read_project"]
+__all__ = ["Collected", "Project", "collect", "normalised", "project_files", "read_project"]
 
 _FOLDERS_LEFT_OUT = {"tests", "test", "venv", "env", "build", "dist", "node_modules", "htmlcov", "__pycache__"}
 _FILES_LEFT_OUT = {"pyproject.toml", "requirements.lock", "requirements.txt", "setup.py", "setup.cfg", "conftest.py"}
+_DESCRIBING = ("pyproject.toml", "requirements.lock")
 _ENDINGS_LEFT_OUT = {".jfp", ".pyc", ".pyo", ".lock"}
 # A file that would run by itself, or that Python would load as a library, is never left out in silence.
 _DANGEROUS = re.compile(
@@ -141,6 +142,15 @@ def collect(project: Project) -> Collected:
         check_content(target, data)
         files[target] = data
     return Collected(files, tuple(skipped))
+
+
+def project_files(folder: Path) -> Iterator[Path]:
+    """Every file that has a part in what is packed: the plugin's own, and those that describe it."""
+    for path in _walk(folder):
+        yield path
+    for name in _DESCRIBING:
+        if (path := folder / name).is_file():
+            yield path
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -11,18 +11,24 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jackfield_cli.printable import one_line, printable
+from jackfield_cli.printable import as_json, one_line, printable
 
-__all__ = ["STATES", "Cell", "done", "facts", "heading", "listing", "moment", "size", "stack", "styled"]
+__all__ = [
+    "STATES", "Cell", "done", "facts", "failure_view", "heading", "listing", "log_line", "moment", "size", "stack",
+    "styled",
+]  # fmt: skip
 
 Cell = str | int | float | Text | None
 
 STATES = {
     "active": "green", "ok": "green", "done": "green", "published": "green", "inactive": "yellow", "pending": "yellow",
     "running": "cyan", "unchecked": "dim", "skipped": "dim", "yanked": "red", "failing": "red", "failed": "red",
-    "dead": "red", "low": "green", "medium": "yellow", "high": "red bold",
+    "dead": "red", "quarantined": "red bold", "open": "red",
+    "half-open": "yellow", "low": "green", "medium": "yellow", "high": "red bold",
 }  # fmt: skip
 """How words are coloured that say how something stands."""
+
+_LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red"}
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> RenderableType:
@@ -79,6 +85,30 @@ def size(count: int) -> str:
     if count < 1024:
         return f"{count} bytes"
     return f"{count / 1024:.1f} KiB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MiB"
+
+
+def log_line(line: dict[str, Any]) -> Text:
+    """One line that a plugin logged."""
+    fields = " ".join(f"{one_line(name)}={as_json(value, indent=None)}" for name, value in line["fields"].items())
+    level = line["level"]
+    return Text.assemble(
+        (f"{moment(line['logged_at'])} ", "dim"), (f"{one_line(level):<8}", _LEVELS.get(level, "")),
+        printable(line["message"]), (f"  {fields}" if fields else "", "dim"),
+    )  # fmt: skip
+
+
+def failure_view(failure: dict[str, Any]) -> RenderableType:
+    """A call that failed, with its trace."""
+    return stack(
+        heading(f"{moment(failure['started_at'])}  {failure['kind']} {failure['name']}  {failure['status']}"),
+        facts(
+            [
+                ("error", failure["error_message"]), ("code", failure["error_code"]), ("version", failure["version"]),
+                ("caller", failure["caller_id"]), ("invocation", failure["id"]),
+            ]
+        ),
+        Text(printable(failure["error_trace"]).rstrip(), style="dim") if failure["error_trace"] else None,
+    )  # fmt: skip
 
 
 def _cell(value: Cell) -> Text:

@@ -28,11 +28,17 @@ def list_command(
     session.terminal.answer(
         found,
         lambda: listing(
-            ("plugin", "version", "state", "what it does"),
-            [(_name(p), p["version"], styled(p["state"]), p["summary"]) for p in found],
+            ("plugin", "version", "state", "what it does", *(("because",) if any(p["reason"] for p in found) else ())),
+            [
+                (
+                    _name(p), p["version"], styled(p["state"]), p["summary"],
+                    *((p["reason"]["message"],) if p["reason"] else ()),
+                )
+                for p in found
+            ],
             empty="Nothing is installed. `jackfield search` shows what there is.",
         ),
-    )
+    )  # fmt: skip
 
 
 @remote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +13,12 @@ from rich.text import Text
 from jackfield_cli.arguments import Installed, Limit
 from jackfield_cli.command import Session, remote
 from jackfield_cli.installation import path_of
-from jackfield_cli.printable import as_json, one_line, printable
-from jackfield_cli.views import facts, heading, listing, moment, stack, styled
+from jackfield_cli.printable import as_json
+from jackfield_cli.views import facts, failure_view, heading, listing, log_line, moment, stack, styled
 
 __all__ = ["audit", "deliveries", "errors", "health", "inventory", "logs", "me", "stats"]
 
 _POLL_S = 1.0
-_LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red"}
 
 
 @remote
@@ -42,7 +42,7 @@ def logs(
             if session.terminal.is_json:
                 session.terminal.json(line, indent=None)
             else:
-                session.terminal.line(_log_line(line))
+                session.terminal.line(log_line(line))
         time.sleep(_POLL_S)
         lines = _since(session, name, newest, level)
 
@@ -51,25 +51,16 @@ def logs(
 def errors(session: Session, slug: Installed) -> None:
     """A plugin's latest failures, with traces, the latest last."""
     found = list(reversed(session.client.get("plugins", path_of(slug), "errors")["items"]))
-    session.terminal.answer(found, lambda: stack(*map(_failure, found)) if found else Text("No failures.", style="dim"))
+    session.terminal.answer(
+        found, lambda: stack(*map(failure_view, found)) if found else Text("No failures.", style="dim")
+    )
 
 
 @remote
 def stats(session: Session, slug: Installed) -> None:
-    """What a plugin did and cost since it was installed."""
+    """What a plugin did and cost since it was installed: in total, and by handler, the dearest first."""
     found = session.client.get("plugins", path_of(slug), "stats")
-    last = found["last_error_code"] and f"{found['last_error_code']}: {found['last_error_message']}"
-    session.terminal.answer(
-        found,
-        lambda: facts(
-            [
-                ("calls", found["calls"]), ("failures", found["failures"]),
-                ("average", f"{found['average_ms']:.1f} ms"), ("longest", f"{found['maximum_ms']:.1f} ms"),
-                ("processor", f"{found['cpu_ms']:.0f} ms"), ("last run", moment(found["last_run_at"])),
-                ("last failure", moment(found["last_error_at"])), ("", last),
-            ]
-        ),
-    )  # fmt: skip
+    session.terminal.answer(found, lambda: stack(_totals(found), _handlers(found["handlers"])))
 
 
 @remote
@@ -156,6 +147,45 @@ def me(session: Session) -> None:
     )  # fmt: skip
 
 
+def _totals(found: dict[str, Any]) -> RenderableType:
+    last = found["last_error_code"] and f"{found['last_error_code']}: {found['last_error_message']}"
+    used = ", ".join(f"{name} {count}" for name, count in found["capabilities"].items())
+    peak = f"{found['memory_peak_kb'] / 1024:.1f} MB" if found["memory_peak_kb"] else None
+    return facts(
+        [
+            ("calls", found["calls"]), ("failures", found["failures"]),
+            ("average", f"{found['average_ms']:.1f} ms"),
+            ("half, 95 %, 99 % within", f"{found['p50_ms']:.1f}, {found['p95_ms']:.1f}, {found['p99_ms']:.1f} ms"),
+            ("longest", f"{found['maximum_ms']:.1f} ms"), ("processor", f"{found['cpu_ms']:.0f} ms"),
+            ("most memory", peak), ("capability calls", f"{found['host_calls']} ({used})" if used else None),
+            ("queries", found["queries"]), ("egress", _bytes(found["egress_bytes"])),
+            ("leaked secrets", found["secret_leaks"] or None), ("last run", moment(found["last_run_at"])),
+            ("last failure", moment(found["last_error_at"])), ("", last),
+        ]
+    )  # fmt: skip
+
+
+def _handlers(handlers: list[dict[str, Any]]) -> RenderableType | None:
+    if not handlers:
+        return None
+    return listing(
+        ("kind", "name", "handler", "calls", "failures", "half", "95 %", "longest", "processor", "queries", "egress"),
+        [
+            (h["kind"], h["name"], h["handler"], h["calls"], h["failures"], f"{h['p50_ms']:.1f} ms",
+             f"{h['p95_ms']:.1f} ms", f"{h['maximum_ms']:.1f} ms", f"{h['cpu_ms']:.0f} ms", h["queries"],
+             _bytes(h["egress_bytes"]))
+            for h in handlers
+        ],
+        empty="No calls.",
+    )  # fmt: skip
+
+
+def _bytes(count: int) -> str:
+    return (
+        f"{count} B" if count < 1024 else f"{count / 1024:.1f} KB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"
+    )
+
+
 def _latest(session: Session, name: str, limit: int, level: str | None) -> list[dict[str, Any]]:
     """Oldest first: the latest line is where the eye is."""
     return list(reversed(session.client.pages("plugins", name, "logs", limit=limit, level=level)))
@@ -172,39 +202,46 @@ def _since(session: Session, name: str, newest: int, level: str | None) -> list[
 
 
 def _log_view(lines: list[dict[str, Any]]) -> RenderableType:
-    return Text("\n").join(map(_log_line, lines)) if lines else Text("Nothing was logged.", style="dim")
-
-
-def _log_line(line: dict[str, Any]) -> Text:
-    fields = " ".join(f"{one_line(name)}={as_json(value, indent=None)}" for name, value in line["fields"].items())
-    level = line["level"]
-    return Text.assemble(
-        (f"{moment(line['logged_at'])} ", "dim"), (f"{one_line(level):<8}", _LEVELS.get(level, "")),
-        printable(line["message"]), (f"  {fields}" if fields else "", "dim"),
-    )  # fmt: skip
-
-
-def _failure(failure: dict[str, Any]) -> RenderableType:
-    return stack(
-        heading(f"{moment(failure['started_at'])}  {failure['kind']} {failure['name']}  {failure['status']}"),
-        facts(
-            [
-                ("error", failure["error_message"]), ("code", failure["error_code"]), ("version", failure["version"]),
-                ("caller", failure["caller_id"]), ("invocation", failure["id"]),
-            ]
-        ),
-        Text(printable(failure["error_trace"]).rstrip(), style="dim") if failure["error_trace"] else None,
-    )  # fmt: skip
+    return Text("\n").join(map(log_line, lines)) if lines else Text("Nothing was logged.", style="dim")
 
 
 def _health_view(found: dict[str, Any]) -> RenderableType:
-    rest = {name: value for name, value in found.items() if name != "status"}
-    return facts(
-        [
-            ("status", styled(str(found.get("status", "?")))),
-            *((name.replace("_", " "), _plain(value)) for name, value in rest.items()),
-        ]
+    lists = ("breakers", "recent_crashes")
+    rest = {name: value for name, value in found.items() if name != "status" and name not in lists}
+    return stack(
+        facts(
+            [
+                ("status", styled(str(found.get("status", "?")))),
+                *((name.replace("_", " "), _plain(value)) for name, value in rest.items()),
+            ]
+        ),
+        *_troubles(found),
     )
+
+
+def _troubles(found: dict[str, Any]) -> Iterator[RenderableType]:
+    """Handlers that are left alone, and calls that took their process with them."""
+    if breakers := found.get("breakers"):
+        yield heading("Left alone")
+        yield listing(
+            ("handler", "", "since", "again in", "the last failure"),
+            [
+                (b["handler"], styled(b["state"]), moment(b["opened_at"]), f"{b['retry_after_s']:g} s",
+                 f"{b['code']}: {b['message']}")
+                for b in breakers
+            ],
+            empty="",
+        )  # fmt: skip
+    if crashes := found.get("recent_crashes"):
+        yield heading("Crashes")
+        yield listing(
+            ("when", "how", "where", "what"),
+            [
+                (moment(c["at"]), styled(c["status"]), f"{c['kind']} {c['name']}", f"{c['code']}: {c['message']}")
+                for c in crashes
+            ],
+            empty="",
+        )
 
 
 def _plain(value: Any) -> str | None:

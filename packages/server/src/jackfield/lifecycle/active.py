@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +29,8 @@ class TenantPlugins:
         by_slug: The plugin's `default` instance, under its slug; every other one under `slug@instance`.
         filters: Hook point → handlers of all instances, by priority, then slug.
         events: Event → handlers, by slug.
+        held: What is quarantined, by id: nothing reaches it, and its events wait.
+        held_events: Event → its handlers.
         widgets: Slot → widgets, by order, then slug.
     """
 
@@ -37,14 +39,24 @@ class TenantPlugins:
     filters: Mapping[str, Found[Filter]]
     events: Mapping[str, Found[EventHandler]]
     widgets: Mapping[str, Found[Widget]]
+    held: Mapping[str, ActiveInstallation]
+    held_events: Mapping[str, Found[EventHandler]]
 
 
-def assemble(installations: Iterable[tuple[str, ActiveInstallation]]) -> TenantPlugins:
+def assemble(
+    installations: Iterable[tuple[str, ActiveInstallation]], held: Iterable[ActiveInstallation] = ()
+) -> TenantPlugins:
     """Index active installations.
 
     Args:
         installations: Pairs of instance name and installation.
+        held: Those in quarantine.
     """
+    waiting = {installation.id: installation for installation in held}
+    held_events: defaultdict[str, list[tuple[ActiveInstallation, EventHandler]]] = defaultdict(list)
+    for installation in waiting.values():
+        for handler in installation.manifest.events:
+            held_events[handler.event].append((installation, handler))
     named = sorted(installations, key=lambda pair: (pair[1].slug, pair[0]))
     found = [installation for _, installation in named]
     filters: defaultdict[str, list[tuple[ActiveInstallation, Filter]]] = defaultdict(list)
@@ -65,6 +77,8 @@ def assemble(installations: Iterable[tuple[str, ActiveInstallation]]) -> TenantP
         filters={hook: tuple(sorted(pairs, key=lambda pair: pair[1].priority)) for hook, pairs in filters.items()},
         events={event: tuple(pairs) for event, pairs in events.items()},
         widgets={slot: tuple(sorted(pairs, key=lambda pair: pair[1].order)) for slot, pairs in widgets.items()},
+        held=waiting,
+        held_events={event: tuple(pairs) for event, pairs in held_events.items()},
     )
 
 
@@ -78,11 +92,19 @@ class ActiveInstallations:
 
     Args:
         capacity: Tenants kept in memory.
+        prepare: Told of a tenant before it can be called: what stands before the door has no time to look things up.
     """
 
-    def __init__(self, snapshots: Snapshots, capacity: int = _TENANTS) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        capacity: int = _TENANTS,
+        *,
+        prepare: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._snapshots = snapshots
         self._capacity = capacity
+        self._prepare = prepare
         self._cached: OrderedDict[str, TenantPlugins] = OrderedDict()
         self._loading: dict[str, asyncio.Task[TenantPlugins]] = {}
 
@@ -116,7 +138,9 @@ class ActiveInstallations:
     async def _load(self, tenant_id: str) -> TenantPlugins:
         this = asyncio.current_task()
         try:
-            plugins = assemble(await self._snapshots.active(tenant_id))
+            if self._prepare is not None:
+                await self._prepare(tenant_id)
+            plugins = assemble(*await self._snapshots.active(tenant_id))
             if self._loading.get(tenant_id) is this:
                 self._cached[tenant_id] = plugins
                 if len(self._cached) > self._capacity:

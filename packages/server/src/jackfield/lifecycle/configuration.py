@@ -22,7 +22,7 @@ from jackfield_sdk.errors import WireError
 from jackfield_sdk.manifest import ConfigSection, Manifest
 from jackfield_sdk.wire import check_depth
 
-__all__ = ["Candidate", "accept", "check_schema", "effective", "missing_fields"]
+__all__ = ["Candidate", "accept", "check_schema", "effective", "known_fields", "missing_fields"]
 
 MAX_BYTES = 64 * 1024
 MAX_SECRET_CHARS = 16 * 1024
@@ -97,6 +97,12 @@ def effective(manifest: Manifest, config: Mapping[str, Any]) -> dict[str, Any]:
     if manifest.config is None:
         return {}
     return {**_defaults(manifest.config), **config}
+
+
+def known_fields(manifest: Manifest, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a release still knows of a configuration that was made for another one."""
+    properties: Collection[str] = () if manifest.config is None else manifest.config.schema.get("properties", {})
+    return {name: value for name, value in config.items() if name in properties}
 
 
 def check_schema(manifest: Manifest) -> None:

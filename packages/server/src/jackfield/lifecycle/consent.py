@@ -12,7 +12,7 @@ from jackfield.capabilities.permissions import Asked, asked
 from jackfield.lifecycle.errors import GrantsMissingError, GrantsUnknownError
 from jackfield_sdk.manifest import Manifest
 
-__all__ = ["agreed", "missing_grants", "replaced"]
+__all__ = ["agreed", "carried", "missing_grants", "replaced"]
 
 
 def missing_grants(manifest: Manifest, grants: Iterable[str]) -> list[str]:
@@ -48,6 +48,24 @@ def replaced(manifest: Manifest, grants: Iterable[str], *, at_rest: bool) -> fro
     if not at_rest and (missing := missing_grants(manifest, given)):
         raise GrantsMissingError(manifest.slug, missing)
     return given
+
+
+def carried(old: Manifest, new: Manifest, held: Iterable[str], given: Iterable[str]) -> frozenset[str]:
+    """The grants after an update: those held that the new release still asks for, and those given now.
+
+    What an update asks for anew is never granted by itself, unless it is the plugin's own thing; of these, one that the
+    tenant had withdrawn stays withdrawn.
+
+    Raises:
+        GrantsUnknownError: Something is granted that the new release does not ask for.
+        GrantsMissingError: Something that it requires is neither held nor given.
+    """
+    known = asked(new)
+    grants = frozenset(held) & {*known.required, *known.optional, *known.implied}
+    grants |= _asked_only(new, given, known) | (frozenset(known.implied) - frozenset(asked(old).implied))
+    if missing := missing_grants(new, grants):
+        raise GrantsMissingError(new.slug, missing)
+    return grants
 
 
 def _asked_only(manifest: Manifest, grants: Iterable[str], known: Asked) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,8 +10,15 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse
 
 from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, cut, decode_cursor, problem_responses
+from jackfield.lifecycle.interfaces import HealthNote, HealthNotes
 from jackfield.lifecycle.operations import Actor
-from jackfield.lifecycle.presentation import detail_out, install_plan_out, installation_out, uninstall_plan_out
+from jackfield.lifecycle.presentation import (
+    detail_out,
+    install_plan_out,
+    installation_out,
+    uninstall_plan_out,
+    update_plan_out,
+)
 from jackfield.lifecycle.schemas import (
     ConfigChange,
     ConfigTestOut,
@@ -21,9 +29,11 @@ from jackfield.lifecycle.schemas import (
     PlanOut,
     PlanRequest,
     RemovedOut,
+    UpdateRequest,
 )
 from jackfield.lifecycle.service import DataChoice, Lifecycle
 from jackfield.lifecycle.states import State
+from jackfield.lifecycle.views import Installed
 
 __all__ = ["Plugin", "actor_of", "router"]
 
@@ -53,15 +63,24 @@ _StateParam = Annotated[list[State] | None, Query(alias="state", description="On
 _TextParam = Annotated[str | None, Query(max_length=100, description="Only those whose name or slug holds this")]
 
 
-def router(lifecycle: Lifecycle) -> APIRouter:
+def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter:
     """Endpoints over the life cycle. Reading is for every member, changing for owners and admins."""
     routes = APIRouter(prefix="/api/plugins", tags=["plugins"])
 
+    async def notes_on(tenant_id: str, seen: Iterable[Installed]) -> Mapping[str, HealthNote]:
+        return await health.notes(tenant_id, [one.id for one in seen]) if health else {}
+
+    async def detailed(seen: Installed) -> InstallationDetailOut:
+        return detail_out(seen, (await notes_on(seen.tenant_id, [seen])).get(seen.id))
+
     @routes.post("/plan", operation_id="planPlugin", responses=problem_responses(403, 404))
     async def plan(caller: MemberCaller, body: PlanRequest) -> PlanOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
-        """What installing or uninstalling would do: permissions, contributions, dependencies, conflicts."""
+        """What installing, updating or uninstalling would do: permissions, contributions, dependencies, conflicts."""
         if body.action == "uninstall":
             return uninstall_plan_out(await lifecycle.plan_uninstall(caller.tenant, body.slug, instance=body.instance))
+        if body.action == "update":
+            planned = await lifecycle.plan_update(caller.tenant, body.slug, body.version, instance=body.instance)
+            return update_plan_out(planned, await lifecycle.stored_secrets(planned.row))
         return install_plan_out(
             await lifecycle.plan_install(caller.tenant, body.slug, body.version, instance=body.instance)
         )
@@ -82,13 +101,16 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         """Installed plugins, by slug."""
         after = tuple(decode_cursor(page.cursor, str, str)) if page.cursor else ("", "")
         found = await lifecycle.list(caller.tenant, states=states or (), text=q, after=after, limit=page.limit + 1)
-        shown = cut(found, page.limit, lambda seen: (seen.slug, seen.instance)).map(installation_out)
+        notes = await notes_on(caller.tenant, found)
+        shown = cut(found, page.limit, lambda seen: (seen.slug, seen.instance)).map(
+            lambda seen: installation_out(seen, notes.get(seen.id))
+        )
         return Page[InstallationOut](items=shown.items, next_cursor=shown.next_cursor)
 
     @routes.get("/{slug}", operation_id="getPlugin", responses=problem_responses(403, 404))
     async def get_plugin(caller: MemberCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
         """One installed plugin."""
-        return detail_out(await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance))
+        return await detailed(await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance))
 
     @routes.post("/{slug}/activate", operation_id="activatePlugin", responses=problem_responses(403, 404, 409))
     async def activate(caller: AdminCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
@@ -103,6 +125,19 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         return detail_out(
             await lifecycle.deactivate(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller))
         )
+
+    @routes.post("/{slug}/update", operation_id="updatePlugin", responses=problem_responses(403, 404, 409))
+    async def update(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller, plugin: Plugin, body: UpdateRequest | None = None
+    ) -> InstallationDetailOut:
+        """Replace its release by a newer one, without a pause. What that asks for in addition must be granted here."""
+        wanted = body or UpdateRequest()
+        return await detailed(
+            await lifecycle.update(
+                caller.tenant, plugin.slug, version=wanted.version, grants=wanted.grants, config=wanted.config,
+                instance=plugin.instance, actor=actor_of(caller),
+            )
+        )  # fmt: skip
 
     @routes.delete("/{slug}", operation_id="uninstallPlugin", responses=problem_responses(403, 404, 409, 503))
     async def uninstall(  # pyright: ignore[reportUnusedFunction]

@@ -17,6 +17,7 @@ __all__ = [
     "DependantsActiveError",
     "DependenciesInactiveError",
     "DependencyConsentMissingError",
+    "DevelopmentOverPublishedError",
     "EntityUnknownError",
     "EventUnknownError",
     "ExportFailedError",
@@ -36,7 +37,11 @@ __all__ = [
     "RemovalFailedError",
     "SlotUnknownError",
     "SurfaceMismatchError",
+    "UpdateFailedError",
     "UpdateNeededError",
+    "UpdateNeedsMigrationError",
+    "UpdateNeedsPluginError",
+    "UpdateNotNewerError",
 ]
 
 
@@ -67,6 +72,40 @@ class AlreadyInstalledError(ConflictError):
 
     def __init__(self, slug: str, instance: str, version: str) -> None:
         super().__init__(f"{slug} {version} is installed already", slug=slug, instance=instance, version=version)
+
+
+class UpdateNotNewerError(ConflictError):
+    """There is nothing to update to."""
+
+    code = "update-not-newer"
+    default_hint = "GET /api/marketplace/{slug}/releases lists the releases there are."
+
+    def __init__(self, slug: str, installed: str, version: str) -> None:
+        said = "is what is installed" if installed == version else f"is older than {installed}, which is installed"
+        super().__init__(f"{slug} {version} {said}", slug=slug, installed=installed, version=version)
+
+
+class UpdateNeedsMigrationError(ConflictError):
+    """The release changes tables that hold data, which an update cannot do yet."""
+
+    code = "update-needs-migration"
+    default_hint = "Export what you need, uninstall the plugin and install the new release."
+
+    def __init__(self, slug: str, version: str, migrations: Iterable[str]) -> None:
+        names = sorted(migrations)
+        super().__init__(
+            f"{slug} {version} migrates its tables: {', '.join(names)}", slug=slug, version=version, migrations=names
+        )
+
+
+class DevelopmentOverPublishedError(ConflictError):
+    """A development release would take over the data and secrets that were given to a published one."""
+
+    code = "development-over-published"
+    default_hint = "Uninstall the published release first, or develop in a tenant of its own."
+
+    def __init__(self, slug: str, installed: str) -> None:
+        super().__init__(f"{slug} {installed} is installed from the marketplace", slug=slug, installed=installed)
 
 
 class InstanceInvalidError(InvalidError):
@@ -232,6 +271,16 @@ class UpdateNeededError(ConflictError):
         super().__init__(f"{slug} needs {other} {version}. {because}", slug=slug, plugin=other, version=version)
 
 
+class UpdateNeedsPluginError(ConflictError):
+    """The new release needs a plugin that is not installed."""
+
+    code = "update-needs-plugin"
+    default_hint = "Install it first."
+
+    def __init__(self, slug: str, other: str, version: str, because: str) -> None:
+        super().__init__(f"{slug} needs {other}. {because}", slug=slug, plugin=other, version=version)
+
+
 class DependenciesInactiveError(ConflictError):
     """Plugins that it needs are not active."""
 
@@ -285,6 +334,13 @@ class ConfigureFailedError(PluginHookError):
 
     code = "configure-failed"
     default_hint = "The old configuration is still in force. The message comes from the plugin."
+
+
+class UpdateFailedError(PluginHookError):
+    """`on_update` of the new release failed; the old one works on."""
+
+    code = "update-failed"
+    default_hint = "The old release is still at work. The message comes from the new one."
 
 
 class ConfigCheckFailedError(PluginHookError):

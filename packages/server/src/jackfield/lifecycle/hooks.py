@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from jackfield.invocation import ActiveInstallation, Invocation
 from jackfield.lifecycle.errors import PluginHookError
@@ -13,8 +13,8 @@ from jackfield_sdk.wire import Caller
 
 __all__ = ["HookName", "declared", "run_hook"]
 
-HookName = Literal["on_install", "on_activate", "on_configure", "on_deactivate", "on_uninstall"]
-_HOOKS: tuple[HookName, ...] = ("on_install", "on_activate", "on_configure", "on_deactivate", "on_uninstall")
+HookName = Literal["on_install", "on_activate", "on_configure", "on_deactivate", "on_update", "on_uninstall"]
+_HOOKS: tuple[HookName, ...] = get_args(HookName)
 
 
 def declared(manifest: Manifest) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from jackfield.invocation import Invocation, Outcome
 from jackfield.registry import Release
 
-__all__ = ["Catalogue", "Runner"]
+__all__ = ["Catalogue", "HealthNote", "HealthNotes", "Runner"]
 
 
 class Runner(Protocol):
@@ -35,4 +38,29 @@ class Catalogue(Protocol):
 
     async def releases(self, slug: str) -> list[Release]:
         """All releases of a plugin."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HealthNote:
+    """What was last heard of an installation's health check.
+
+    Attributes:
+        status: `ok` or `failing`.
+        since: When it came to be so.
+        consecutive_failures: Checks in a row that it failed.
+    """
+
+    status: str
+    message: str
+    since: datetime
+    checked_at: datetime
+    consecutive_failures: int
+
+
+class HealthNotes(Protocol):
+    """Who knows how installations are; `health.Health` in a node."""
+
+    async def notes(self, tenant_id: str, installation_ids: Iterable[str]) -> Mapping[str, HealthNote]:
+        """By installation; those that were never checked are left out."""
         ...

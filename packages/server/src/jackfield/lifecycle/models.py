@@ -19,7 +19,8 @@ class InstallationRow(TenantOwned, Base):
     Attributes:
         instance: Tells several installations of one plugin apart; `default` unless the tenant names one.
         state: A value of `states.State`; only `states.move` says what comes next.
-        reason_code: Why it is in that state when nobody asked for it; None otherwise.
+        reason_code: Why it is in that state when nobody asked for it; None otherwise. One that is activated out
+            of quarantine keeps it until it is active.
         grants: Sorted permissions that the tenant gave.
         config: As given by the tenant, without secrets and without defaults.
         revision: Grows with each change of configuration or grants, and never repeats, so that no isolate that was
@@ -46,7 +47,7 @@ class InstallationRow(TenantOwned, Base):
 
 
 class OperationRow(TenantOwned, Base):
-    """One operation on installations: install, configure, set-grants, activate, deactivate, uninstall, config-test.
+    """One operation on installations; `steps.KINDS` has all kinds.
 
     Attributes:
         state: `running`; `undoing`; then `done`, `failed` (undone, nothing is left of it) or `stuck` (undoing failed

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from jackfield.capabilities.permissions import asked, describe
 from jackfield.errors import JackfieldError
-from jackfield.lifecycle.configuration import missing_fields
+from jackfield.lifecycle.configuration import known_fields, missing_fields
 from jackfield.lifecycle.contributions import contributions
-from jackfield.lifecycle.planning import InstallPlan, Planned, UninstallPlan
+from jackfield.lifecycle.interfaces import HealthNote
+from jackfield.lifecycle.planning import InstallPlan, Planned, UninstallPlan, UpdatePlan
 from jackfield.lifecycle.schemas import (
     ConflictOut,
+    HealthNoteOut,
     InstallationDetailOut,
     InstallationOut,
     PermissionOut,
@@ -22,7 +24,7 @@ from jackfield.lifecycle.schemas import (
 from jackfield.lifecycle.views import Installed
 from jackfield_sdk.manifest import Manifest
 
-__all__ = ["detail_out", "install_plan_out", "installation_out", "uninstall_plan_out"]
+__all__ = ["detail_out", "install_plan_out", "installation_out", "uninstall_plan_out", "update_plan_out"]
 
 
 def permissions_out(manifest: Manifest, granted: Iterable[str] | None = None) -> list[PermissionOut]:
@@ -71,17 +73,32 @@ def uninstall_plan_out(plan: UninstallPlan) -> PlanOut:
     )  # fmt: skip
 
 
-def installation_out(seen: Installed) -> InstallationOut:
+def update_plan_out(plan: UpdatePlan, stored: Iterable[str]) -> PlanOut:
+    """The plan of an update. `stored` names the secrets that have a value."""
+    manifest, release, row = plan.release.manifest, plan.release, plan.row
+    required = frozenset(asked(manifest).required)
+    return PlanOut(
+        action="update", slug=row.slug, version=release.version, instance=row.instance, name=manifest.name,
+        summary=manifest.summary, publisher_id=release.publisher_id, digest=release.digest,
+        is_possible=not plan.conflicts, conflicts=_conflicts(plan.conflicts),
+        permissions=permissions_out(manifest, row.grants), contributes=contributions(manifest), dependencies=[],
+        config_schema=_schema(manifest), secrets=_secrets(manifest),
+        missing_config=list(missing_fields(manifest, known_fields(manifest, row.config), tuple(stored))),
+        installed_version=row.version, missing_grants=sorted(required - set(row.grants)),
+    )  # fmt: skip
+
+
+def installation_out(seen: Installed, note: HealthNote | None = None) -> InstallationOut:
     """An installation in a list."""
-    return InstallationOut.model_validate(_fields(seen))
+    return InstallationOut.model_validate(_fields(seen, note))
 
 
-def detail_out(seen: Installed) -> InstallationDetailOut:
+def detail_out(seen: Installed, note: HealthNote | None = None) -> InstallationDetailOut:
     """An installation with everything."""
     manifest = seen.manifest
     return InstallationDetailOut.model_validate(
         {
-            **_fields(seen),
+            **_fields(seen, note),
             "grants": list(seen.grants),
             "permissions": permissions_out(manifest, seen.grants),
             "missing_grants": list(seen.missing_grants),
@@ -96,8 +113,9 @@ def detail_out(seen: Installed) -> InstallationDetailOut:
     )
 
 
-def _fields(seen: Installed) -> dict[str, Any]:
+def _fields(seen: Installed, note: HealthNote | None) -> dict[str, Any]:
     return {
+        "health": None if note is None else HealthNoteOut.model_validate(note, from_attributes=True),
         "id": seen.id,
         "slug": seen.slug,
         "instance": seen.instance,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from jackfield.http import AdminCaller, MemberCaller, Page, PageParams, problem_responses
 from jackfield.jobs import Deliveries, DeliveryMissingError, DeliveryOut
-from jackfield.lifecycle.endpoints import Plugin, actor_of
-from jackfield.lifecycle.schemas import HealthOut, InventoryOut
+from jackfield.lifecycle.endpoints import Plugin
+from jackfield.lifecycle.schemas import InventoryOut
 from jackfield.lifecycle.service import Lifecycle
-from jackfield.records import InvocationOut, LogLineOut, Records, StatsOut
+from jackfield.records import InvocationOut, LogLineOut, Records, StatsOut, Step
 
 __all__ = ["deliveries_router", "reading_router"]
 
@@ -21,10 +22,17 @@ def reading_router(lifecycle: Lifecycle, records: Records) -> APIRouter:
     routes = APIRouter(prefix="/api/plugins/{slug}", tags=["plugins"], responses=problem_responses(403, 404))
 
     @routes.get("/stats", operation_id="getPluginStats")
-    async def stats(caller: MemberCaller, plugin: Plugin) -> StatsOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
-        """Totals since it was installed."""
+    async def stats(  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        caller: MemberCaller,
+        plugin: Plugin,
+        since: Annotated[
+            datetime | None, Query(description="Where `series` begins; a day ago, or 30 days ago by the day")
+        ] = None,
+        step: Annotated[Step, Query(description="What `series` counts by")] = "hour",
+    ) -> StatsOut:
+        """What it did and cost since it was installed: in total, by handler, and by the hour or day."""
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
-        return StatsOut.model_validate(await records.stats(caller.tenant, installed.id))
+        return StatsOut.of(await records.stats(caller.tenant, installed.id, since=since, step=step))
 
     @routes.get("/errors", operation_id="listPluginErrors")
     async def errors(caller: MemberCaller, plugin: Plugin) -> Page[InvocationOut]:  # pyright: ignore[reportUnusedFunction]
@@ -53,14 +61,6 @@ def reading_router(lifecycle: Lifecycle, records: Records) -> APIRouter:
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
         found = (await records.logs(caller.tenant, installed.id, page, level)).map(LogLineOut.model_validate)
         return Page[LogLineOut](items=found.items, next_cursor=found.next_cursor)
-
-    @routes.get("/health", operation_id="getPluginHealth")
-    async def health(caller: MemberCaller, plugin: Plugin) -> HealthOut:  # pyright: ignore[reportUnusedFunction]
-        """Run its health check now."""
-        return HealthOut.model_validate(
-            await lifecycle.health(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller)),
-            from_attributes=True,
-        )
 
     @routes.get("/inventory", operation_id="getPluginInventory")
     async def inventory(caller: MemberCaller, plugin: Plugin) -> InventoryOut:  # pyright: ignore[reportUnusedFunction]

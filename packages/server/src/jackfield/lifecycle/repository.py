@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield import capabilities, jobs, records
@@ -14,10 +14,12 @@ from jackfield.errors import JackfieldError
 from jackfield.lifecycle.errors import NotInstalledError
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import Event, State, move
+from jackfield.tenants import Tenant
 
 __all__ = [
     "by_id",
     "change_state",
+    "count_listed",
     "every",
     "find",
     "inactive_among",
@@ -74,6 +76,15 @@ async def listed(session: AsyncSession, states: Iterable[State] = ()) -> list[In
         .order_by(InstallationRow.slug, InstallationRow.instance)
     )
     return list(rows)
+
+
+async def count_listed(session: AsyncSession, tenant_id: str) -> int:
+    """How many installations a tenant can see; who else counts waits until this transaction has ended."""
+    # SQLite has one writer anyway, and leaves the lock out.
+    await session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update())
+    states = [state.value for state in State if state.is_listed]
+    query = select(func.count()).select_from(InstallationRow).where(InstallationRow.state.in_(states))
+    return await session.scalar(query.where(InstallationRow.tenant_id == tenant_id)) or 0
 
 
 async def owned_by(session: AsyncSession, installation_id: str) -> dict[str, int]:

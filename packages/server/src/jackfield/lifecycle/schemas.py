@@ -11,8 +11,9 @@ __all__ = [
     "ConfigChange",
     "ConfigTestOut",
     "ConflictOut",
+    "DevelopmentOut",
     "GrantsChange",
-    "HealthOut",
+    "HealthNoteOut",
     "InstallRequest",
     "InstallationDetailOut",
     "InstallationOut",
@@ -23,6 +24,7 @@ __all__ = [
     "PlannedOut",
     "ReasonOut",
     "RemovedOut",
+    "UpdateRequest",
 ]
 
 Slug = Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=64, examples=["loyalty-points"])
@@ -43,7 +45,7 @@ class PlanRequest(BaseModel):
     slug: str = Slug
     version: str | None = _VERSION
     instance: str = _INSTANCE
-    action: Literal["install", "uninstall"] = "install"
+    action: Literal["install", "update", "uninstall"] = "install"
 
 
 class InstallRequest(BaseModel):
@@ -75,6 +77,27 @@ class InstallRequest(BaseModel):
     )
     config: dict[str, Any] | None = Field(
         default=None, description="By the schema in the plan, secrets included. Left out: defaults"
+    )
+
+
+class UpdateRequest(BaseModel):
+    """Which release, and what the tenant agrees to beyond what it has agreed to."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"version": "1.3.0", "grants": ["http:api.stripe.com"]}]},
+    )
+
+    version: str | None = Field(
+        default=None, max_length=64, description="The newest release, when absent", examples=["1.3.0"]
+    )
+    grants: list[str] = Field(
+        default=[],
+        max_length=_GRANTS,
+        description="Permissions to give in addition to those that it has; see `missing_grants` of the plan",
+    )
+    config: dict[str, Any] | None = Field(
+        default=None, description="Left out: the configuration stays, without the fields that the new release lacks"
     )
 
 
@@ -140,7 +163,7 @@ class PlannedOut(BaseModel):
 class PlanOut(BaseModel):
     """What would happen. Nothing has."""
 
-    action: Literal["install", "uninstall"]
+    action: Literal["install", "update", "uninstall"]
     slug: str
     version: str
     instance: str
@@ -161,6 +184,8 @@ class PlanOut(BaseModel):
     secrets: list[str] = Field(description="Configuration fields that are kept encrypted and never come back")
     missing_config: list[str] = Field(description="Fields that need a value before it can be activated")
     owned: dict[str, int] = Field(default={}, description="Of an uninstallation: what it owns")
+    installed_version: str | None = Field(default=None, description="Of an update: the release that is replaced")
+    missing_grants: list[str] = Field(default=[], description="Of an update: what has to be granted for it")
 
 
 class ReasonOut(BaseModel):
@@ -168,6 +193,16 @@ class ReasonOut(BaseModel):
 
     code: str = Field(examples=["needs-configuration"])
     message: str
+
+
+class HealthNoteOut(BaseModel):
+    """What was last heard of a plugin's own health check."""
+
+    status: Literal["ok", "failing"]
+    message: str
+    since: datetime = Field(description="When it came to be so")
+    checked_at: datetime
+    consecutive_failures: int
 
 
 class InstallationOut(BaseModel):
@@ -184,6 +219,9 @@ class InstallationOut(BaseModel):
     meaning: str = Field(description="What the state means")
     reason: ReasonOut | None = Field(default=None, description="Why it is in that state, when nobody asked for it")
     needs_configuration: bool
+    health: HealthNoteOut | None = Field(
+        default=None, description="Its last health check; null when it has none, or was never checked"
+    )
     installed_at: datetime
     updated_at: datetime
     activated_at: datetime | None
@@ -227,15 +265,13 @@ class RemovedOut(BaseModel):
     export_id: str | None = Field(default=None, description="For GET /api/plugins/exports/{id}")
 
 
-class HealthOut(BaseModel):
-    """Whether a plugin can do its work, as it says itself."""
+class DevelopmentOut(BaseModel):
+    """A release that only this tenant can have."""
 
-    status: Literal["ok", "failing", "unchecked", "inactive"] = Field(
-        description="`unchecked`: active, and it has no health check"
-    )
-    message: str = ""
-    code: str | None = None
-    duration_ms: float | None = None
+    slug: str
+    version: str = Field(examples=["1.3.0-dev.4.t01c6e2a9b7f3"])
+    digest: str = Field(description="SHA-256 of the package")
+    size: int = Field(description="In bytes")
 
 
 class InventoryOut(BaseModel):

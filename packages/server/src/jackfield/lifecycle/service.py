@@ -14,12 +14,13 @@ from jackfield.db import Database
 from jackfield.ids import new_id
 from jackfield.lifecycle import consent
 from jackfield.lifecycle.active import ActiveInstallations
-from jackfield.lifecycle.configuration import Candidate, accept
+from jackfield.lifecycle.configuration import Candidate, accept, known_fields
 from jackfield.lifecycle.errors import (
     DependantsActiveError,
     GrantsWithdrawnError,
     InstanceInvalidError,
     NeedsConfigurationError,
+    OperationInProgressError,
 )
 from jackfield.lifecycle.execution import Execution
 from jackfield.lifecycle.exports import Exports
@@ -29,12 +30,13 @@ from jackfield.lifecycle.journal import Journal
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.operations import Actor, Order, Run
 from jackfield.lifecycle.packages import packages_of
-from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan, needs
+from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan, UpdatePlan, needs
 from jackfield.lifecycle.reading import Installations
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
 from jackfield.lifecycle.steps import Tools
 from jackfield.lifecycle.views import ConfigTest, Installed, Removed, view
+from jackfield.quotas import Policy
 from jackfield.registry import Release
 from jackfield.surface import Surface
 
@@ -53,6 +55,7 @@ class Lifecycle(Installations):
         flush_records: `Recorder.flush`: what was recorded up to now is in the tables afterwards, so that it can be
             removed.
         node_id: Names this process in the journal; made when absent.
+        policy_of: What a tenant's plan allows. Without it there are no plans.
     """
 
     def __init__(
@@ -68,9 +71,10 @@ class Lifecycle(Installations):
         data_dir: Path,
         flush_records: Callable[[], Awaitable[None]],
         node_id: str | None = None,
+        policy_of: Callable[[str], Awaitable[Policy]] | None = None,
     ) -> None:
         super().__init__(database, snapshots, runner)
-        self._planner = Planner(database, catalogue, snapshots, surface)
+        self._planner = Planner(database, catalogue, snapshots, surface, policy_of=policy_of)
         self.exports = Exports(database, clock, data_dir)
         journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
         tools = Tools(database, snapshots, runner, clock, self.exports, flush_records)
@@ -89,6 +93,18 @@ class Lifecycle(Installations):
         """
         _check_instance(instance)
         return await self._planner.install(tenant_id, slug, version, instance)
+
+    async def plan_update(
+        self, tenant_id: str, slug: str, version: str | None = None, *, instance: str = "default"
+    ) -> UpdatePlan:
+        """What updating would do.
+
+        Raises:
+            NotInstalledError: The tenant does not have it.
+            MissingError: No such release.
+            SurfaceMismatchError: The host does not offer what the release was made for.
+        """
+        return await self._planner.update(tenant_id, slug, version, instance)
 
     async def plan_uninstall(self, tenant_id: str, slug: str, *, instance: str = "default") -> UninstallPlan:
         """What uninstalling would remove, and who stands in the way."""
@@ -142,7 +158,9 @@ class Lifecycle(Installations):
             raise plan.conflicts[0]
         packages, secrets = packages_of(plan, grants, config, grants_for)
         main = packages[-1]
-        data = {"packages": msgspec.to_builtins(packages)}
+        data: dict[str, Any] = {"packages": msgspec.to_builtins(packages)}
+        if plan.policy is not None:
+            data |= {"plan": plan.policy.plan, "plugins_allowed": plan.policy.plugins}
         order = Order("install", tenant_id, main.slug, main.instance, main.installation_id, data, plan.locks, actor)
         try:
             await self.execution.run(order, {main.installation_id: secrets})
@@ -225,8 +243,7 @@ class Lifecycle(Installations):
         """
         async with self.execution.turn(tenant_id, slug):
             row, release = await self._found(tenant_id, slug, instance)
-            at_rest = State(row.state) is State.INACTIVE
-            agreed = consent.replaced(release.manifest, grants, at_rest=at_rest)
+            agreed = consent.replaced(release.manifest, grants, at_rest=State(row.state).is_at_rest)
             await self.execution.change("set-grants", row, {"grants": sorted(agreed), "state": row.state}, actor)
             await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
@@ -267,6 +284,84 @@ class Lifecycle(Installations):
                 await self._runner.retire(row.id)
         return await self.get(tenant_id, slug, instance=instance)
 
+    async def quarantine(self, tenant_id: str, installation_id: str, reason: tuple[str, str], *, revision: int) -> bool:
+        """Take an active plugin from work because it does nothing but die. Events wait for it until it is activated.
+
+        Args:
+            reason: Code and message, for the tenant.
+            revision: Of the installation that was judged; nothing is done when it has changed since.
+
+        Returns:
+            Whether it was done.
+        """
+        row = await self._row(tenant_id, installation_id)
+        if row is None:
+            return False
+        async with self.execution.turn(tenant_id, row.slug):
+            row = await self._row(tenant_id, installation_id)
+            if row is None or State(row.state) is not State.ACTIVE or row.revision != revision:
+                return False
+            await self.execution.change("quarantine", row, {"reason": list(reason), "revision": revision}, None)
+            await self._runner.retire(row.id)
+        return True
+
+    async def update(
+        self,
+        tenant_id: str,
+        slug: str,
+        *,
+        version: str | None = None,
+        grants: Iterable[str] = (),
+        config: Mapping[str, Any] | None = None,
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> Installed:
+        """Replace the release by a newer one, without a pause: calls that have begun end on the old one.
+
+        Configuration and grants are kept. Fields that the new release does not know are left out.
+
+        Args:
+            version: The newest that is no pre-release when None.
+            grants: Permissions that are given in addition to those held.
+            config: Another configuration instead of the one there is, as in `configure`.
+
+        Raises:
+            UpdateNotNewerError, UpdateNeedsPluginError, UpdateNeedsMigrationError, a `resolution` error, MissingError:
+                There is nothing to update to, or no way there.
+            GrantsMissingError: The new release requires more than is held; nothing was changed.
+            ConfigInvalidError, NeedsConfigurationError: The configuration does not fit the new release.
+            UpdateFailedError: `on_update` failed; the old release works on.
+        """
+        plan = await self.plan_update(tenant_id, slug, version, instance=instance)
+        async with self.execution.turn(tenant_id, *plan.locks):
+            seen, plan = plan, await self.plan_update(tenant_id, slug, version, instance=instance)
+            if not plan.locks <= seen.locks:
+                raise OperationInProgressError(slug, "publish", None)
+            if plan.conflicts:
+                raise plan.conflicts[0]
+            await self._update(plan, grants, config, actor)
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def _update(
+        self, plan: UpdatePlan, grants: Iterable[str], config: Mapping[str, Any] | None, actor: Actor | None
+    ) -> None:
+        row, old, new = plan.row, plan.old.manifest, plan.release.manifest
+        stored = await self._snapshots.secrets(row, plan.old)
+        kept = [] if new.config is None else [name for name in stored if name in new.config.secrets]
+        candidate = accept(new, known_fields(new, row.config) if config is None else config, kept)
+        if candidate.missing:
+            raise NeedsConfigurationError(row.slug, candidate.missing)
+        data = {
+            "from_version": row.version, "version": plan.release.version, "state": row.state,
+            "config": candidate.config, "grants": sorted(consent.carried(old, new, row.grants, grants)),
+            "dropped_secrets": [name for name in stored if name not in kept], "needs": needs(plan.release),
+            "hooks": declared(new),
+        }  # fmt: skip
+        try:
+            await self.execution.change("update", row, data, actor, candidate.secrets, plan.locks)
+        finally:
+            await self._runner.retire(row.id)
+
     async def uninstall(
         self,
         tenant_id: str,
@@ -301,6 +396,10 @@ class Lifecycle(Installations):
         await self.execution.close()
 
     # -- how it is done ------------------------------------------------------------------------------------------------
+
+    async def _row(self, tenant_id: str, installation_id: str) -> InstallationRow | None:
+        async with self._database.read(tenant_id) as session:
+            return await session.get(InstallationRow, installation_id)
 
     async def _candidate(
         self, tenant_id: str, slug: str, instance: str, config: Mapping[str, Any]

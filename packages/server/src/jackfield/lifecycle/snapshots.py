@@ -32,9 +32,10 @@ def snapshot(
     *,
     id: str | None = None,
     config: Mapping[str, Any] | None = None,
+    grants: Iterable[str] | None = None,
     revision: int | None = None,
 ) -> ActiveInstallation:
-    """One installation; `id`, `config` and `revision` stand in for the row's own while a configuration is tried."""
+    """One installation; what is given stands in for the row's own while a configuration or release is tried."""
     return ActiveInstallation(
         id=row.id if id is None else id,
         tenant_id=row.tenant_id,
@@ -43,7 +44,7 @@ def snapshot(
         digest=release.digest,
         image_path=release.image_path,
         manifest=release.manifest,
-        grants=frozenset(row.grants),
+        grants=frozenset(row.grants if grants is None else grants),
         config=effective(release.manifest, row.config if config is None else config),
         secret_names=tuple(sorted(secrets)),
         revision=row.revision if revision is None else revision,
@@ -86,18 +87,27 @@ class Snapshots:
         async with self._database.read(row.tenant_id) as session:
             return sorted(await secret_names(session, row.id))
 
-    async def active(self, tenant_id: str) -> list[tuple[str, ActiveInstallation]]:
-        """Instance name and snapshot of everything active in a tenant."""
-        query = select(InstallationRow).where(InstallationRow.state == State.ACTIVE.value)
+    async def active(self, tenant_id: str) -> tuple[list[tuple[str, ActiveInstallation]], list[ActiveInstallation]]:
+        """Everything active in a tenant, with the names of instances; and what is quarantined, for which events wait.
+
+        One that is being activated out of quarantine still has its reason, and events still wait for it.
+        """
+        query = select(InstallationRow).where(
+            InstallationRow.state.in_((State.ACTIVE.value, State.QUARANTINED.value, State.ACTIVATING.value))
+        )
         async with self._database.read(tenant_id) as session:
             rows = list(await session.scalars(query))
         found: list[tuple[str, ActiveInstallation]] = []
+        held: list[ActiveInstallation] = []
         for row in rows:
             try:
-                found.append((row.instance, await self.of(row)))
+                if State(row.state) is State.ACTIVE:
+                    found.append((row.instance, await self.of(row)))
+                elif State(row.state) is State.QUARANTINED or row.reason_code is not None:
+                    held.append(await self.of(row))
             except MissingError as error:
                 # One lost release must not silence the tenant's other plugins.
                 _log.error(
                     "lifecycle.release_lost", tenant=tenant_id, slug=row.slug, version=row.version, error=str(error)
                 )
-        return found
+        return found, held

@@ -23,6 +23,7 @@ class State(StrEnum):
     ACTIVATING = "activating"
     ACTIVE = "active"
     DEACTIVATING = "deactivating"
+    QUARANTINED = "quarantined"
     UNINSTALLING = "uninstalling"
     UNINSTALLED = "uninstalled"
     INSTALL_FAILED = "install-failed"
@@ -32,6 +33,11 @@ class State(StrEnum):
     def is_transitional(self) -> bool:
         """Whether an operation is at work. After a crash none stays so: `Lifecycle.recover` ends the operation."""
         return self in _TRANSITIONAL
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is installed and nothing of it runs, so that what it needs may be taken away and given back."""
+        return self in (State.INACTIVE, State.QUARANTINED)
 
     @property
     def is_listed(self) -> bool:
@@ -53,6 +59,8 @@ class Event(StrEnum):
     ACTIVATION_FAILED = "activation-failed"
     DEACTIVATION_BEGUN = "deactivation-begun"
     DEACTIVATED = "deactivated"
+    QUARANTINED = "quarantined"
+    QUARANTINE_STANDS = "quarantine-stands"
     UNINSTALL_BEGUN = "uninstall-begun"
     UNINSTALL_ABANDONED = "uninstall-abandoned"
     UNINSTALL_FAILED = "uninstall-failed"
@@ -69,6 +77,8 @@ MEANINGS: Mapping[State, str] = {
     "says why, unless somebody switched it off.",
     State.ACTIVATING: "About to become active; its `on_activate` runs.",
     State.ACTIVE: "At work: filters, events, functions, routes and widgets reach it. The only state in which they do.",
+    State.QUARANTINED: "Taken from work by the platform, because its processes died again and again: see `reason`. "
+    "No trigger reaches it; events wait for it. Activating it ends this, best after an update or a change.",
     State.DEACTIVATING: "Triggers no longer reach it; its `on_deactivate` runs.",
     State.UNINSTALLING: "Being removed; its `on_uninstall` runs, then its data goes the way that was asked for.",
     State.UNINSTALLED: "Removed, its data kept. Nothing of it runs or shows; installing it again takes up the data.",
@@ -91,6 +101,12 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.ACTIVATING, Event.ACTIVATION_FAILED): State.INACTIVE,
     (State.ACTIVE, Event.DEACTIVATION_BEGUN): State.DEACTIVATING,
     (State.DEACTIVATING, Event.DEACTIVATED): State.INACTIVE,
+    (State.ACTIVE, Event.QUARANTINED): State.QUARANTINED,
+    (State.QUARANTINED, Event.ACTIVATION_BEGUN): State.ACTIVATING,
+    # Back to where events wait for it, not to where they pass it by.
+    (State.ACTIVATING, Event.QUARANTINE_STANDS): State.QUARANTINED,
+    (State.QUARANTINED, Event.DEACTIVATION_BEGUN): State.DEACTIVATING,
+    (State.QUARANTINED, Event.UNINSTALL_BEGUN): State.UNINSTALLING,
     (State.INACTIVE, Event.UNINSTALL_BEGUN): State.UNINSTALLING,
     (State.DEACTIVATING, Event.UNINSTALL_BEGUN): State.UNINSTALLING,
     (State.INSTALL_FAILED, Event.UNINSTALL_BEGUN): State.UNINSTALLING,

@@ -11,8 +11,10 @@ from jackfield.lifecycle.steps.base import Tools
 from jackfield.lifecycle.steps.configure import ConfigureSteps
 from jackfield.lifecycle.steps.grants import GrantSteps
 from jackfield.lifecycle.steps.install import InstallSteps, Package
+from jackfield.lifecycle.steps.quarantine import QuarantineSteps
 from jackfield.lifecycle.steps.trial import TrialSteps
 from jackfield.lifecycle.steps.uninstall import UninstallSteps
+from jackfield.lifecycle.steps.update import UpdateSteps
 
 __all__ = ["KINDS", "Package", "Secrets", "Tools", "steps_of"]
 
@@ -21,7 +23,9 @@ Secrets = Mapping[str, str | None]
 
 _NONE: Secrets = {}
 
-KINDS = ("install", "configure", "config-test", "set-grants", "activate", "deactivate", "uninstall")
+KINDS = (
+    "install", "configure", "config-test", "set-grants", "activate", "deactivate", "quarantine", "update", "uninstall",
+)  # fmt: skip
 
 
 def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[str, Secrets]) -> list[Step]:
@@ -45,6 +49,10 @@ def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[
             return ActivateSteps(tools, data).steps()
         case "deactivate":
             return DeactivateSteps(tools, data).steps()
+        case "quarantine":
+            return QuarantineSteps(tools, data).steps()
+        case "update":
+            return UpdateSteps(tools, data, one).steps()
         case "uninstall":
             return UninstallSteps(tools, data).steps()
         case _:

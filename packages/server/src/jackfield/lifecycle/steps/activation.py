@@ -18,7 +18,7 @@ __all__ = ["ActivateSteps", "DeactivateSteps"]
 
 
 class ActivateSteps:
-    """inactive → activating → active; a failing `on_activate` takes it back to inactive, with the reason.
+    """inactive → activating → active; a failing `on_activate` takes it back to where it was, with the reason.
 
     `data` holds `hooks` and `needs` (slugs of plugins that must be active).
     """
@@ -40,11 +40,18 @@ class ActivateSteps:
         if asleep := await inactive_among(session, self._data["needs"]):
             raise DependenciesInactiveError(run.order.slug, asleep)
         row = await by_id(session, run.order.installation_id)
-        change_state(row, Event.ACTIVATION_BEGUN, now=self._tools.clock.now())
+        reason = None
+        if State(row.state) is State.QUARANTINED:
+            # Kept until it is active, for so long events wait. A new revision begins with a clean slate.
+            reason = (row.reason_code or "crash-loop", row.reason_message or "")
+            run.results.setdefault("begin", {})["quarantine"] = reason
+            row.revision += 1
+        change_state(row, Event.ACTIVATION_BEGUN, now=self._tools.clock.now(), reason=reason)
 
     async def _take_back(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
-        change_state(row, Event.ACTIVATION_FAILED, now=self._tools.clock.now(), reason=run.why())
+        event = Event.QUARANTINE_STANDS if run.results["begin"].get("quarantine") else Event.ACTIVATION_FAILED
+        change_state(row, event, now=self._tools.clock.now(), reason=run.why())
 
     async def _on_activate(self, run: Run) -> None:
         await self._tools.hook(run, run.order.installation_id, "on_activate", ActivationFailedError)
@@ -55,7 +62,11 @@ class ActivateSteps:
     async def _finish(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.ACTIVATED, now=self._tools.clock.now())
-        self._tools.audit(session, run, "plugin.activate", row.slug, {"state": State.INACTIVE.value}, summary(row))
+        was = State.INACTIVE
+        if run.results.get("begin", {}).get("quarantine"):
+            was = State.QUARANTINED
+            await jobs.release_held(session, row.id)
+        self._tools.audit(session, run, "plugin.activate", row.slug, {"state": was.value}, summary(row))
 
     async def _activate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)
@@ -83,6 +94,7 @@ class DeactivateSteps:
 
     async def _begin(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
+        run.results.setdefault("begin", {})["was"] = row.state
         change_state(row, Event.DEACTIVATION_BEGUN, now=self._tools.clock.now())
         await jobs.skip_open(session, row.id)
 
@@ -97,7 +109,9 @@ class DeactivateSteps:
     async def _finish(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)
         change_state(row, Event.DEACTIVATED, now=self._tools.clock.now())
-        self._tools.audit(session, run, "plugin.deactivate", row.slug, {"state": State.ACTIVE.value}, summary(row))
+        self._tools.audit(
+            session, run, "plugin.deactivate", row.slug, {"state": run.results["begin"]["was"]}, summary(row)
+        )
 
     async def _deactivate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities, jobs, records
+from jackfield import capabilities, jobs, quotas, records
 from jackfield.clock import Clock
 from jackfield.db import Database
 from jackfield.lifecycle.errors import PluginHookError
@@ -60,6 +60,7 @@ class Tools:
         await capabilities.purge(session, installation_id)
         await records.purge(session, installation_id)
         await jobs.purge(session, installation_id)
+        await quotas.purge(session, installation_id)
 
     def audit(
         self,

@@ -50,7 +50,7 @@ class ConfigureSteps:
     async def _store(self, session: AsyncSession, run: Run) -> None:
         """Secrets must be in place for the handler to use them; what was there before is kept, encrypted as it was."""
         row = await by_id(session, run.order.installation_id)
-        if State(row.state) not in (State.ACTIVE, State.INACTIVE):
+        if not (State(row.state) is State.ACTIVE or State(row.state).is_at_rest):
             raise NotNowError(row.state, "configure", MEANINGS[State(row.state)])
         result = run.results.setdefault("store-secrets", {})
         result["tried_revision"] = row.revision + 1

@@ -24,10 +24,11 @@ from jackfield.lifecycle.errors import (
 )
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.operations import Change, Effect, Run, Step
-from jackfield.lifecycle.repository import by_id, change_state, find, inactive_among, reason_of
+from jackfield.lifecycle.repository import by_id, change_state, count_listed, find, inactive_among, reason_of
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
 from jackfield.lifecycle.steps.secret_tokens import drop_tokens
+from jackfield.quotas import PlanFullError
 from jackfield.registry import count_install
 
 __all__ = ["InstallSteps", "Package"]
@@ -68,6 +69,7 @@ class InstallSteps:
         self._tools = tools
         self._packages = msgspec.convert(data["packages"], list[Package])
         self._secrets = secrets
+        self._plan, self._allowed = data.get("plan", ""), data.get("plugins_allowed")
 
     def steps(self) -> list[Step]:
         """All of them, in order."""
@@ -140,6 +142,11 @@ class InstallSteps:
 
     async def _reserve(self, session: AsyncSession, run: Run) -> None:
         now = self._tools.clock.now()
+        if self._allowed is not None:
+            # Once more, where installations that are planned at the same time take turns.
+            used = await count_listed(session, run.tenant_id)
+            if used + len(self._packages) > self._allowed:
+                raise PlanFullError(self._plan, self._allowed, used, len(self._packages))
         for package in self._packages:
             row = await find(session, package.slug, package.instance)
             if row is None:

@@ -1,0 +1,106 @@
+"""Statements about health checks, and about the deaths among the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.health.crash_loops import DEATHS
+from jackfield.health.models import HealthCheckRow
+from jackfield.lifecycle import State
+from jackfield.lifecycle.models import InstallationRow
+from jackfield.records.models import InvocationRow
+
+__all__ = ["claim", "deaths", "due", "of", "unknown_installations"]
+
+
+async def of(session: AsyncSession, installation_ids: Iterable[str]) -> Sequence[HealthCheckRow]:
+    """The last checks of these installations."""
+    ids = list(installation_ids)
+    if not ids:
+        return []
+    return (await session.scalars(select(HealthCheckRow).where(HealthCheckRow.installation_id.in_(ids)))).all()
+
+
+async def due(session: AsyncSession, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Tenant and id of installations whose time has come, of all tenants, the longest overdue first."""
+    row = HealthCheckRow
+    rows = await session.execute(
+        select(row.tenant_id, row.installation_id)
+        .where(row.next_check_at <= now, or_(row.lease_until.is_(None), row.lease_until < now))
+        .order_by(row.next_check_at)
+        .limit(limit)
+    )
+    return [(tenant_id, installation_id) for tenant_id, installation_id in rows]
+
+
+async def claim(
+    session: AsyncSession, tenant_id: str, installation_id: str, *, now: datetime, until: datetime, fresh: timedelta
+) -> bool:
+    """Become the one who asks an installation; not if somebody else is, or has done so within `fresh`.
+
+    Raises:
+        IntegrityError: It is gone, or another node was quicker.
+    """
+    row = HealthCheckRow
+    claimed = await session.scalars(
+        update(row)
+        .where(
+            row.installation_id == installation_id,
+            or_(row.lease_until.is_(None), row.lease_until < now),
+            or_(row.checked_at.is_(None), row.checked_at <= now - fresh),
+        )
+        .values(lease_until=until)
+        .returning(row.installation_id)
+        .execution_options(synchronize_session=False)
+    )
+    if claimed.first() is not None:
+        return True
+    if await session.get(row, installation_id) is not None:
+        return False
+    session.add(fresh_row(tenant_id, installation_id, lease_until=until))
+    await session.flush()
+    return True
+
+
+def fresh_row(
+    tenant_id: str, installation_id: str, *, lease_until: datetime | None = None, next_check_at: datetime | None = None
+) -> HealthCheckRow:
+    """The row of an installation that was never checked."""
+    return HealthCheckRow(
+        installation_id=installation_id, tenant_id=tenant_id, status="unknown", code=None, message="", since=None,
+        checked_at=None, consecutive_failures=0, next_check_at=next_check_at, lease_until=lease_until,
+    )  # fmt: skip
+
+
+async def unknown_installations(session: AsyncSession, limit: int) -> list[tuple[str, str]]:
+    """Tenant and id of active installations without a row."""
+    rows = await session.execute(
+        select(InstallationRow.tenant_id, InstallationRow.id)
+        .where(
+            InstallationRow.state == State.ACTIVE.value,
+            ~exists().where(HealthCheckRow.installation_id == InstallationRow.id),
+        )
+        .limit(limit)
+    )
+    return [(tenant_id, installation_id) for tenant_id, installation_id in rows]
+
+
+async def deaths(session: AsyncSession, installation_id: str, since: datetime, limit: int) -> Sequence[InvocationRow]:
+    """The latest calls that took their process with them."""
+    row = InvocationRow
+    query = (
+        select(row)
+        .where(
+            row.installation_id == installation_id,
+            row.is_failure.is_(True),
+            row.started_at >= since,
+            row.status.in_(DEATHS),
+        )
+        .order_by(row.started_at.desc(), row.id.desc())
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
