@@ -5,6 +5,7 @@ Plugins' own log lines are records, not these.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
@@ -15,7 +16,7 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-__all__ = ["MASK", "bound", "configure", "redact"]
+__all__ = ["MASK", "bound", "configure", "cover", "masked", "names_a_secret", "redact"]
 
 MASK = "[redacted]"
 
@@ -32,12 +33,35 @@ _SECRET_PAIRS = frozenset(
 # About a secret, but not one: `token_id`, `secret_names`, `password_updated_at`.
 _HARMLESS_ENDS = frozenset({"id", "ids", "name", "names", "at", "count", "prefix", "type", "kind", "bytes", "s"})
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-# Our own tokens and bearer credentials, wherever they stand in a text; the password in a URL.
-_SECRET_TEXTS = (
-    re.compile(r"\b(jf_[a-z]+_)[A-Za-z0-9_-]{20,}"),
-    re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"),
+# What looks like a secret wherever it stands in a text: (in lower case, what must be there, or there is nothing to look
+# for; the pattern, whose first group stays). Whoever writes the text wants them to be slow: none may start again inside
+# of what it has failed on, hence the looks behind.
+_SECRET_TEXTS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    # Ours, and bearer credentials; the password in a URL.
+    (("jf_",), re.compile(r"\b(jf_[a-z]+_)[A-Za-z0-9_-]{20,}")),
+    (("bearer",), re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")),
+    (("://",), re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")),
+    # Those of services that plugins use: Stripe, GitHub, GitLab, Slack, AWS, Google, Telegram, language models.
+    (("k_live_", "k_test_", "whsec_"), re.compile(r"\b([sr]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{8,}")),
+    (("sk-",), re.compile(r"(?<![A-Za-z0-9_-])(sk-)[A-Za-z0-9_-]{20,}")),
+    (("gh", "glpat-"), re.compile(r"\b(gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}")),
+    (("xox",), re.compile(r"\b(xox[abeprs]-)[A-Za-z0-9-]{10,}")),
+    (("akia", "asia"), re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b")),
+    (("aiza",), re.compile(r"\b(AIza)[A-Za-z0-9_-]{30,}")),
+    ((":aa",), re.compile(r"(?<!\d)(\d{6,12}:)AA[A-Za-z0-9_-]{30,}")),
+    # A JSON web token; a private key.
+    (("eyj",), re.compile(r"(?<![A-Za-z0-9_.-])(eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")),
+    (("private key-",), re.compile(r"(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----)(?s:.*?)(?=-----END|\Z)")),
 )
+# `password = hunter22`: whatever it is, when there is a figure in it. Without one it may be prose or code.
+_NAMES = (
+    "password", "passwd", "passphrase", "secret", "token", "authorization", "cookie",
+    *(f"{kind}{joint}key" for kind in ("api", "access", "private", "signing") for joint in ("", "_", "-", " ")),
+)  # fmt: skip
+_NAME_CHARS = 24
+# The charset first: it is what the engine looks for, and only where it is found it looks back.
+_ASSIGNMENT = re.compile(r"[:=](?<=[detny\"' ][:=])")
+_ASSIGNED = re.compile(r"\s{0,4}[\"']?([^\s\"',;&(){}<>\[\]]{6,200})")
 _DEPTH_LIMIT = 16
 
 
@@ -97,17 +121,13 @@ def redact(value: Any) -> Any:
 
 def _redact(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        for pattern in _SECRET_TEXTS:
-            value = pattern.sub(rf"\1{MASK}", value)
-        return value
+        return masked(value)[0]
     if depth >= _DEPTH_LIMIT:
         return MASK if isinstance(value, Mapping | list | tuple | set | frozenset) else value
     if isinstance(value, Mapping):
         items = cast(Mapping[Any, Any], value).items()
         return {
-            key: MASK
-            if isinstance(key, str) and _names_a_secret(key) and item is not None
-            else _redact(item, depth + 1)
+            key: MASK if isinstance(key, str) and names_a_secret(key) and item is not None else _redact(item, depth + 1)
             for key, item in items
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -115,7 +135,51 @@ def _redact(value: Any, depth: int) -> Any:
     return value
 
 
-def _names_a_secret(key: str) -> bool:
+def masked(text: str) -> tuple[str, int]:
+    """A text with what looks like a secret masked, and in how many places."""
+    count = 0
+    lower = text.lower()
+    for signs, pattern in _SECRET_TEXTS:
+        for sign in signs:
+            if sign in lower:
+                text, places = pattern.subn(rf"\1{MASK}", text)
+                count += places
+                break
+    spans = _assigned(text)
+    return (cover(text, spans) if spans else text), count + len(spans)
+
+
+def cover(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """A text with the mask in place of some parts, which come in order and do not overlap."""
+    pieces: list[str] = []
+    position = 0
+    for start, end in spans:
+        pieces += (text[position:start], MASK)
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+def _assigned(text: str) -> list[tuple[int, int]]:
+    """Where values stand that are called a secret by the word before them."""
+    spans: list[tuple[int, int]] = []
+    position = 0
+    while (found := _ASSIGNMENT.search(text, position)) is not None:
+        position = found.end()
+        name = text[max(0, position - 1 - _NAME_CHARS) : position - 1].rstrip(" \"'").lower()
+        if not name.endswith(_NAMES):
+            continue
+        value = _ASSIGNED.match(text, position)
+        if value is not None:
+            # What has no figure has none in its parts either: on, behind it.
+            position = value.end()
+            if any(map(str.isdigit, value[1])):
+                spans.append(value.span(1))
+    return spans
+
+
+@functools.lru_cache(4096)
+def names_a_secret(key: str) -> bool:
+    """Whether what stands under this key is a secret, by the words that the key is made of."""
     words = [word.lower() for word in _WORDS.findall(key)]
     if not words or words[-1] in _HARMLESS_ENDS:
         return False

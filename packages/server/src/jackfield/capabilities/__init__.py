@@ -11,6 +11,7 @@ from jackfield.capabilities.gate import Gate
 from jackfield.capabilities.holdings import Counts, export, inventory, purge
 from jackfield.capabilities.permissions import Asked, Described, asked, covers, describe, entity_of
 from jackfield.capabilities.secrets import secret_names, set_secrets
+from jackfield.capabilities.tally import Tally
 from jackfield.capabilities.vault import SecretKeys, Vault, create_key_file, ensure_key_file, load_keys
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Described",
     "Gate",
     "SecretKeys",
+    "Tally",
     "Vault",
     "asked",
     "covers",

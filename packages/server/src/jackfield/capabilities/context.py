@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jackfield.capabilities.tally import Tally
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller, Delivery
 
@@ -21,6 +22,7 @@ class CapabilityContext:
         grants: Permissions that the tenant gave.
         caller: The member on whose behalf it runs, if any.
         config: Effective configuration, without secrets.
+        tally: What the call uses; the one thing here that changes.
     """
 
     tenant_id: str
@@ -32,3 +34,4 @@ class CapabilityContext:
     invocation_id: str = ""
     delivery: Delivery | None = None
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tally: Tally = field(default_factory=Tally, compare=False)

@@ -15,6 +15,7 @@ __all__ = [
     "RowInvalidError",
     "RowNotFoundError",
     "RowNotUniqueError",
+    "RowsFullError",
     "SchemaRefusedError",
     "SecretKeyInvalidError",
     "SecretKeyMissingError",
@@ -25,6 +26,8 @@ __all__ = [
     "UnknownCapabilityError",
     "UnknownOperationError",
 ]
+
+_KEEPERS = {"plugin": "the installation", "tenant": "all plugins of the tenant together"}
 
 
 class PermissionDeniedError(ForbiddenError):
@@ -72,13 +75,29 @@ class AnswerTooLargeError(InvalidError):
 
 
 class StorageFullError(ConflictError):
-    """The installation has used up its space."""
+    """The installation, or its tenant with all of them, has used up its space."""
 
     code = "storage-full"
-    default_hint = "Delete what is not needed any more."
+    default_hint = "Delete what is not needed any more. A larger plan has more space."
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the installation may keep {limit_bytes} bytes", limit_bytes=limit_bytes)
+    def __init__(self, scope: str, limit_bytes: int, used: int) -> None:
+        super().__init__(
+            f"{_KEEPERS[scope]} may keep {limit_bytes} bytes, and keeps {used}",
+            quota="storage_bytes", scope=scope, limit=limit_bytes, used=used, limit_bytes=limit_bytes,
+        )  # fmt: skip
+
+
+class RowsFullError(ConflictError):
+    """The installation, or its tenant with all of them, has as many rows as it may have."""
+
+    code = "rows-full"
+    default_hint = "Delete rows that are not needed any more. A larger plan allows more."
+
+    def __init__(self, scope: str, limit: int, used: int) -> None:
+        super().__init__(
+            f"{_KEEPERS[scope]} may keep {limit} rows, and keeps {used}",
+            quota="rows", scope=scope, limit=limit, used=used,
+        )  # fmt: skip
 
 
 class TableNotDeclaredError(InvalidError):

@@ -23,12 +23,14 @@ from jackfield.capabilities.permissions import covers
 from jackfield.capabilities.secrets import Secrets, attach_vault
 from jackfield.capabilities.storage import Storage
 from jackfield.capabilities.tables import Tables
-from jackfield.capabilities.usage import Meter
+from jackfield.capabilities.usage import Meter, SpaceOf
 from jackfield.capabilities.vault import Vault
 from jackfield.clock import Clock, SystemClock
 from jackfield.data_adapters import DataAdapter
 from jackfield.db import Database
 from jackfield.db.point_reads import DatabaseUnavailableError, PointReader
+from jackfield.db.statements import charged
+from jackfield.quotas import Space
 
 __all__ = ["Gate"]
 
@@ -41,7 +43,8 @@ class Gate:
     Args:
         vault: Becomes the database's: `set_secrets` encrypts with it from now on.
         adapter: Where the host's entities are.
-        storage_bytes: What one installation may keep in storage and tables together.
+        storage_bytes: What one installation may keep in storage and tables together, when nobody says what plans allow.
+        space_of: What the installations of a tenant may keep.
         query_limit_s: How long one query over a plugin's tables may take.
     """
 
@@ -53,10 +56,13 @@ class Gate:
         *,
         clock: Clock | None = None,
         storage_bytes: int = STORAGE_BYTES,
+        space_of: SpaceOf | None = None,
         query_limit_s: float = 2.0,
     ) -> None:
         attach_vault(database, vault)
-        reader, declarations, meter = PointReader(database), Declarations(), Meter(database, storage_bytes)
+        fixed = Space(storage_bytes, None)
+        meter = Meter(database, space_of or (lambda _tenant_id: fixed))
+        reader, declarations = PointReader(database), Declarations()
         self._capabilities: dict[str, Capability] = {
             "storage": Storage(database, reader, meter).operations,
             "tables": Tables(database, reader, meter, declarations, clock or SystemClock(), query_limit_s).operations,
@@ -86,6 +92,8 @@ class Gate:
         operations = self._capabilities.get(capability)
         if operations is None:
             raise UnknownCapabilityError(capability)
+        counts = context.tally.capabilities
+        counts[capability] = counts.get(capability, 0) + 1
         found = operations.get(operation)
         if found is None:
             raise UnknownOperationError(capability, operation)
@@ -96,7 +104,10 @@ class Gate:
         needed = found.needs(decoded)
         if needed is not None and needed not in context.grants and not covers(context.grants, needed):
             raise PermissionDeniedError(needed)
+        payer = charged.set(context.tally)
         try:
             return await found.run(context, decoded)
         except SQLAlchemyError as error:
             raise DatabaseUnavailableError("the database could not do this") from error
+        finally:
+            charged.reset(payer)

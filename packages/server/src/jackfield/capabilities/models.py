@@ -97,10 +97,16 @@ class SecretValue(TenantOwned, Base):
 
 
 class UsageRow(TenantOwned, Base):
-    """Bytes that an installation's storage and tables take. Writers of one installation queue at this row."""
+    """What an installation's storage and tables take. Writers of one installation queue at this row.
+
+    Attributes:
+        used_rows: Of all its tables.
+    """
 
     __tablename__ = "jf_storage_usage"
 
     installation_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(String(64))
+    # Indexed here: each write looks at what the tenant's other installations take.
+    tenant_id: Mapped[str] = mapped_column(String(64), index=True)
     used_bytes: Mapped[int] = mapped_column(BigInteger)
+    used_rows: Mapped[int] = mapped_column(BigInteger)

@@ -126,7 +126,7 @@ class Tables:
         }  # fmt: skip
         async with self._database.write(context.tenant_id) as session:
             connection = await session.connection()
-            await self._meter.charge(connection, context, size, 0)
+            await self._meter.charge(connection, context, size, 0, rows=1)
             await connection.execute(_PUT, row)
             await uniqueness.claim(connection, context, shape, row_id, data)
         return answer(shape.shown(row_id, data))
@@ -202,7 +202,7 @@ class Tables:
             if size is not None:
                 # Whatever this release says: under an earlier one the row may have taken something.
                 await uniqueness.release(connection, context, arguments.id)
-                await self._meter.charge(connection, context, 0, size)
+                await self._meter.charge(connection, context, 0, size, rows=-1)
         return answer(size is not None)
 
     def _shape(self, context: CapabilityContext, table: str) -> TableShape:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jackfield.invocation.models import Invocation, Outcome
+from jackfield.invocation.models import ActiveInstallation, Invocation, Outcome
+from jackfield.settings import LimitSettings
 from jackfield_sdk.wire import Failure
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "LimitSource"]
 
 
 class Admission(Protocol):
@@ -19,4 +20,12 @@ class Admission(Protocol):
 
     def settle(self, invocation: Invocation, outcome: Outcome) -> None:
         """How a call ended that was let in. Called once for each `admit` that returned nothing."""
+        ...
+
+
+class LimitSource(Protocol):
+    """Knows what one call of an installation may use. Asked on every call, so that a change counts from the next."""
+
+    def limits_of(self, installation: ActiveInstallation) -> LimitSettings:
+        """The limits in force: the platform's, the manifest's and the operator's taken together."""
         ...

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
-from jackfield.capabilities import CapabilityContext, Gate
+from jackfield.capabilities import CapabilityContext, Gate, Tally
 from jackfield.capabilities.log import tidy_lines
 from jackfield.capabilities.plain import NotPlainError, decode_plain
 from jackfield.clock import Clock
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
-from jackfield.invocation.interfaces import Admission
+from jackfield.invocation.interfaces import Admission, LimitSource
 from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Outcome, Status
-from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, IsolateSpec
-from jackfield.records import InvocationRecord
-from jackfield.settings import LimitSettings
+from jackfield.invocation.redaction import Redaction, SecretBook
+from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, HostCalls, IsolateSpec
+from jackfield.quotas import LimitBook
+from jackfield.records import FAILURES, InvocationRecord
+from jackfield.settings import CeilingSettings, LimitSettings
+from jackfield.tracing import Tracing, incoming, trace_id_of
 from jackfield_sdk import wire
 from jackfield_sdk.errors import WireError
 
@@ -33,6 +36,9 @@ _TEXT_CHARS = 2000
 _TRACE_CHARS = 8000
 _SPECS = 10_000
 _YEAR_S = 366 * 24 * 3600
+_TOLD_TO_OTHERS = frozenset({"health", "config-check", "lifecycle"})
+_QUIET = Redaction(None)
+"""Of a call that left no text to be searched."""
 
 
 class RecordSink(Protocol):
@@ -47,8 +53,9 @@ class Invoker:
     """The one door to plugin code.
 
     Args:
-        limits: The platform's; a manifest may ask for less.
+        limits: The platform's; a manifest may ask for less. Used when there is no `limit_source`.
         admissions: Asked in order before each call; the first that objects keeps it out.
+        tracing: Makes spans of calls and of what they do; none when absent.
     """
 
     def __init__(
@@ -60,41 +67,73 @@ class Invoker:
         clock: Clock,
         *,
         admissions: Sequence[Admission] = (),
+        tracing: Tracing | None = None,
+        limit_source: LimitSource | None = None,
     ) -> None:
         self._executor = executor
         self._gate = gate
         self._records = records
-        self._limits = limits
+        self._limits_of = (limit_source or LimitBook(limits, CeilingSettings())).limits_of
         self._clock = clock
         self._admissions = tuple(admissions)
+        self._tracing = tracing
+        self._operations: Mapping[str, tuple[str, ...]] = {} if tracing is None else gate.operations
         self._specs: dict[str, tuple[ActiveInstallation, IsolateSpec]] = {}
+        self._secrets = SecretBook()
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one handler. Every end is an outcome, and leaves one record."""
+        tracing = self._tracing
+        if tracing is None:
+            return await self._run(invocation, incoming.get())
+        installation = invocation.installation
+        about = {
+            "jackfield.tenant": installation.tenant_id, "jackfield.installation": installation.id,
+            "jackfield.plugin": installation.slug, "jackfield.version": installation.version,
+            "jackfield.kind": invocation.kind, "jackfield.name": invocation.name,
+            "jackfield.handler": invocation.handler,
+        }  # fmt: skip
+        with tracing.span(f"invocation {invocation.kind}", about, traceparent=incoming.get()) as span:
+            outcome = await self._run(invocation, tracing.traceparent(span))
+            span.set_attribute("jackfield.invocation", outcome.invocation_id)
+            span.set_attribute("jackfield.status", outcome.status)
+            if outcome.failure is not None:
+                span.set_attribute("jackfield.code", outcome.failure.code)
+            if outcome.status in FAILURES:
+                tracing.failed(span, outcome.status)
+            return outcome
+
+    async def _run(self, invocation: Invocation, traceparent: str) -> Outcome:
         admitted: list[Admission] = []
         for admission in self._admissions:
             refusal = admission.admit(invocation)
             if refusal is not None:
                 result = CallResult("failed", failure=refusal)
-                outcome = self._finish(invocation, new_id("inv"), self._clock.now().timestamp(), result, refused=True)
+                tally = Tally()
+                tally.traceparent = traceparent
+                outcome = self._finish(
+                    invocation, new_id("inv"), self._clock.now().timestamp(), result, tally, refused=True
+                )
                 break
             admitted.append(admission)
         else:
-            outcome = await self._run_admitted(invocation, admitted)
+            outcome = await self._run_admitted(invocation, admitted, traceparent)
         for admission in admitted:
             admission.settle(invocation, outcome)
         return outcome
 
-    async def _run_admitted(self, invocation: Invocation, admitted: Sequence[Admission]) -> Outcome:
+    async def _run_admitted(self, invocation: Invocation, admitted: Sequence[Admission], traceparent: str) -> Outcome:
         installation = invocation.installation
         invocation_id = new_id("inv")
         started_at = self._clock.now().timestamp()
+        tally = Tally()
+        tally.traceparent = traceparent
         try:
-            request = self._request(invocation, invocation_id, started_at)
+            request = self._request(invocation, invocation_id, started_at, tally)
             spec = self._spec(installation)
         except (WireError, TypeError, ValueError, OverflowError, RecursionError) as error:
             result = CallResult("failed", failure=wire.Failure("payload-not-data", str(error)[:_TEXT_CHARS]))
-            return self._finish(invocation, invocation_id, started_at, result, refused=True)
+            return self._finish(invocation, invocation_id, started_at, result, tally, refused=True)
         scope = CapabilityContext(
             installation.tenant_id,
             installation.id,
@@ -105,42 +144,79 @@ class Invoker:
             invocation_id,
             invocation.delivery,
             installation.config,
+            tally,
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
-            try:
-                value = await self._gate.call(scope, call.capability, call.operation, bytes(call.arguments))
-            except JackfieldError as error:
-                return wire.HostReply(call.id, failure=wire.Failure(error.code, str(error), error.hint))
-            except Exception:
-                # A defect of ours must not take the plugin's isolate, or the caller, with it.
-                _log.exception("capability failed", capability=call.capability, operation=call.operation)
-                return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
-            return wire.HostReply(call.id, msgspec.Raw(value))
+            return await self._answer(scope, call)
 
         try:
-            result = await self._executor.run(spec, request, answer)
+            if self._tracing is None:
+                result = await self._executor.run(spec, request, answer)
+            else:
+                result = await self._run_traced(self._tracing, spec, request, answer)
         except asyncio.CancelledError:
             # Whoever asked has gone. That it ran, and for whom, is to be known all the same.
             took_us = int((self._clock.now().timestamp() - started_at) * 1e6)
             failure = wire.Failure("caller-gone", "whoever asked did not wait for the end")
             result = CallResult("timeout", failure=failure, duration_us=took_us)
-            outcome = self._finish(invocation, invocation_id, started_at, result)
+            outcome = self._finish(invocation, invocation_id, started_at, result, tally)
             for admission in admitted:
                 admission.settle(invocation, outcome)
             raise
-        return self._finish(invocation, invocation_id, started_at, result)
+        return self._finish(invocation, invocation_id, started_at, result, tally)
+
+    async def _answer(self, scope: CapabilityContext, call: wire.HostCall) -> wire.HostReply:
+        try:
+            value = await self._gate.call(scope, call.capability, call.operation, bytes(call.arguments))
+        except JackfieldError as error:
+            return wire.HostReply(call.id, failure=wire.Failure(error.code, str(error), error.hint))
+        except Exception:
+            # A defect of ours must not take the plugin's isolate, or the caller, with it.
+            _log.exception("capability failed", capability=call.capability, operation=call.operation)
+            return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
+        return wire.HostReply(call.id, msgspec.Raw(value))
+
+    async def _run_traced(
+        self, tracing: Tracing, spec: IsolateSpec, request: CallRequest, answer: HostCalls
+    ) -> CallResult:
+        """The isolate as a span, and each capability call as one below it."""
+        known = self._operations
+
+        async def traced(call: wire.HostCall) -> wire.HostReply:
+            # What is not one of ours is a text of the plugin's, and no name for a span.
+            is_known = call.operation in known.get(call.capability, ())
+            name = f"{call.capability}.{call.operation}" if is_known else "unknown"
+            with tracing.span(f"capability {name}", {"jackfield.capability": name}) as span:
+                reply = await answer(call)
+                if reply.failure is not None:
+                    span.set_attribute("jackfield.code", reply.failure.code)
+                    tracing.failed(span, reply.failure.code)
+                return reply
+
+        with tracing.span("isolate", {}) as span:
+            result = await self._executor.run(spec, request, traced)
+            span.set_attributes(
+                {
+                    "jackfield.cold": result.is_cold, "jackfield.cpu_us": result.cpu_us,
+                    "jackfield.host_calls": result.host_calls,
+                }
+            )  # fmt: skip
+            if result.status not in ("ok", "failed"):
+                tracing.failed(span, result.status)
+            return result
 
     async def retire(self, installation_id: str) -> None:
         """The next call starts with a new isolate; busy ones end after their call."""
         self._specs.pop(installation_id, None)
         await self._executor.retire(installation_id)
 
-    def _request(self, invocation: Invocation, invocation_id: str, started_at: float) -> CallRequest:
-        wire.check_depth(invocation.payload, self._limits.payload_depth)
-        asked = invocation.installation.manifest.limits
-        limits = self._limits
-        wall_ms = min(invocation.timeout_ms, limits.wall_ms, asked.wall_ms or limits.wall_ms)
+    def _request(self, invocation: Invocation, invocation_id: str, started_at: float, tally: Tally) -> CallRequest:
+        limits = self._limits_of(invocation.installation)
+        wire.check_depth(invocation.payload, limits.payload_depth)
+        payload = wire.encode(invocation.payload)
+        tally.payload_bytes = len(payload)
+        wall_ms = min(invocation.timeout_ms, limits.wall_ms)
         context = wire.CallContext(
             invocation.installation.tenant_id,
             invocation_id,
@@ -150,16 +226,17 @@ class Invoker:
             wall_ms,
             invocation.locale,
             started_at,
+            tally.traceparent,
         )
         return CallRequest(
             invocation.kind,
             invocation.handler,
-            msgspec.Raw(wire.encode(invocation.payload)),
+            msgspec.Raw(payload),
             context,
             CallLimits(
                 wall_ms,
-                min(limits.cpu_ms, asked.cpu_ms or limits.cpu_ms),
-                limits.host_calls if asked.host_calls is None else min(limits.host_calls, asked.host_calls),
+                limits.cpu_ms,
+                limits.host_calls,
                 limits.result_bytes,
                 limits.host_call_bytes,
                 limits.output_bytes,
@@ -171,7 +248,7 @@ class Invoker:
         cached = self._specs.get(installation.id)
         if cached is not None and cached[0] is installation:
             return cached[1]
-        asked = installation.manifest.limits
+        limits = self._limits_of(installation)
         spec = IsolateSpec(
             key=(installation.id, installation.revision),
             owner=installation.id,
@@ -180,8 +257,9 @@ class Invoker:
             image_path=installation.image_path,
             config=msgspec.Raw(wire.encode(dict(installation.config))),
             secret_names=list(installation.secret_names),
-            memory_mb=min(self._limits.memory_mb, asked.memory_mb or self._limits.memory_mb),
-            concurrency=min(self._limits.concurrency, asked.concurrency or self._limits.concurrency),
+            memory_mb=limits.memory_mb,
+            concurrency=limits.concurrency,
+            tenant_id=installation.tenant_id,
         )
         self._specs[installation.id] = (installation, spec)
         if len(self._specs) > _SPECS:
@@ -195,12 +273,20 @@ class Invoker:
         invocation_id: str,
         started_at: float,
         result: CallResult,
+        tally: Tally,
         *,
         refused: bool = False,
     ) -> Outcome:
-        status, failure, value = self._judge(result, invocation.kind)
+        installation, caller = invocation.installation, invocation.caller
+        if tally.revealed:
+            self._secrets.learn(installation.id, tally.revealed)
+        is_quiet = result.status == "ok" and not result.log and invocation.kind not in _TOLD_TO_OTHERS
+        redaction = _QUIET if is_quiet else self._secrets.redaction(installation.id)
+        depth = self._limits_of(installation).payload_depth
+        status, failure, value = self._judge(result, invocation.kind, redaction, depth)
         if refused:
             status = "refused"
+        log = tidy_lines(redaction.lines(result.log)) if result.log and "log" in installation.grants else []
         outcome = Outcome(
             invocation_id,
             status,
@@ -210,7 +296,6 @@ class Invoker:
             result.cpu_us / 1000,
             result.host_calls,
         )
-        installation, caller = invocation.installation, invocation.caller
         self._records.record(
             InvocationRecord(
                 id=invocation_id,
@@ -233,29 +318,41 @@ class Invoker:
                 error_message=None if failure is None else failure.message,
                 error_trace=None if failure is None or not failure.trace else failure.trace,
                 delivery_id=None if invocation.delivery is None else invocation.delivery.id,
-                log=tidy_lines(result.log) if "log" in installation.grants else [],
+                log=log,
+                payload_bytes=tally.payload_bytes,
+                result_bytes=len(result.value),
+                queries=tally.queries,
+                egress_bytes=tally.egress_bytes,
+                capabilities=tally.capabilities,
+                secret_leaks=redaction.leaks,
+                trace_id=trace_id_of(tally.traceparent),
+                is_cold=result.is_cold,
             )
         )
         return outcome
 
-    def _judge(self, result: CallResult, kind: Kind) -> tuple[Status, wire.Failure | None, object]:
+    def _judge(
+        self, result: CallResult, kind: Kind, redaction: Redaction, depth: int
+    ) -> tuple[Status, wire.Failure | None, object]:
         if result.status == "ok":
             try:
-                value = _response(result.value) if kind == "route" else self._plain(bytes(result.value))
+                value = _response(result.value) if kind == "route" else _plain(bytes(result.value), depth)
             except (NotPlainError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 text = f"the result is not plain data: {error}"
                 return "error", wire.Failure("result-not-data", text[:_TEXT_CHARS], "Return what JSON can carry."), None
-            return "ok", None, value
-        failure = _clean(result.failure or wire.Failure("plugin-error", "the plugin failed"))
+            # What others than the plugin's own callers read of it is a message, whatever it is called.
+            return "ok", None, redaction.data(value) if kind in _TOLD_TO_OTHERS else value
+        failure = _clean(result.failure or wire.Failure("plugin-error", "the plugin failed"), redaction)
         if result.status == "failed":
             return _STATUS_OF_KIND.get(failure.kind, "error"), failure, None
         if result.status == "unsealed":
             return "refused", failure, None
         return result.status, failure, None
 
-    def _plain(self, data: bytes) -> object:
-        # Looked at before it is decoded: what a plugin sends can be made to hold the node for minutes.
-        return decode_plain(data, max_depth=self._limits.payload_depth, allow_nul=True)
+
+def _plain(data: bytes, depth: int) -> object:
+    # Looked at before it is decoded: what a plugin sends can be made to hold the node for minutes.
+    return decode_plain(data, max_depth=depth, allow_nul=True)
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -283,16 +380,18 @@ def _response(raw: msgspec.Raw) -> dict[str, object]:
     return {"body": value, "status": answer.status, "content_type": answer.content_type, "headers": answer.headers}
 
 
-def _clean(failure: wire.Failure) -> wire.Failure:
-    """A plugin writes its own failures; what others read of them is bounded and printable."""
-    code = failure.code if len(failure.code) <= 64 and _CODE.match(failure.code) else "plugin-error"
+def _clean(failure: wire.Failure, redaction: Redaction) -> wire.Failure:
+    """A plugin writes its own failures; what others read of them is bounded, printable, and without its secrets."""
+    code = redaction.text(failure.code[:65])
+    if len(code) > 64 or not _CODE.match(code):
+        code = "plugin-error"
     after_s = failure.retry_after_s
     return msgspec.structs.replace(
         failure,
         code=code,
-        message=_printable(failure.message),
-        hint=_printable(failure.hint),
-        trace=_printable(failure.trace, _TRACE_CHARS),
+        message=_printable(redaction.text(failure.message[:_TEXT_CHARS])),
+        hint=_printable(redaction.text(failure.hint[:_TEXT_CHARS])),
+        trace=_printable(redaction.text(failure.trace[:_TRACE_CHARS]), _TRACE_CHARS),
         # Nobody's calendar has room for NaN, or for ten thousand years.
         retry_after_s=after_s if after_s is not None and 0 <= after_s <= _YEAR_S else None,
     )

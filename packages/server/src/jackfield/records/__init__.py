@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from jackfield.records.auditing import PLATFORM, audit
 from jackfield.records.endpoints import router
-from jackfield.records.errors import LogLevelError
+from jackfield.records.errors import LogLevelError, SinceInvalidError
+from jackfield.records.exposition import cached, metrics_router
+from jackfield.records.figures import Figures, node_figures
 from jackfield.records.models import AuditEntry, InvocationRow, LogRow
 from jackfield.records.record import FAILURES, InvocationRecord, LogLine
 from jackfield.records.recorder import Recorder
 from jackfield.records.repository import inventory, purge
 from jackfield.records.schemas import AuditEntryOut, InvocationOut, LogLineOut, StatsOut
-from jackfield.records.service import InstallationStats, Records
+from jackfield.records.service import InstallationStats, Records, Step
 
 __all__ = [
     "FAILURES",
     "PLATFORM",
     "AuditEntry",
     "AuditEntryOut",
+    "Figures",
     "InstallationStats",
     "InvocationOut",
     "InvocationRecord",
@@ -31,9 +34,14 @@ __all__ = [
     "LogRow",
     "Recorder",
     "Records",
+    "SinceInvalidError",
     "StatsOut",
+    "Step",
     "audit",
+    "cached",
     "inventory",
+    "metrics_router",
+    "node_figures",
     "purge",
     "router",
 ]

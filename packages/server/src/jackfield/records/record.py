@@ -22,6 +22,13 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=Tru
         id: The invocation's id; what is recorded twice counts once.
         started_at: Seconds since 1970.
         status: `Outcome.status`.
+        error_message: With `error_trace` and `log`: secrets have been taken out.
+        payload_bytes: What the handler was given; `result_bytes`: what it returned.
+        queries: Statements that the database ran for its capability calls.
+        egress_bytes: What it sent out of the platform, and what came back.
+        capabilities: Capability → calls.
+        secret_leaks: Places in messages, traces and log lines where a secret stood.
+        trace_id: Of the trace that the call belongs to (W3C Trace Context), 32 hex digits.
     """
 
     id: str
@@ -45,3 +52,11 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=Tru
     error_trace: str | None = None
     delivery_id: str | None = None
     log: list[LogLine] = []
+    payload_bytes: int = 0
+    result_bytes: int = 0
+    queries: int = 0
+    egress_bytes: int = 0
+    capabilities: dict[str, int] = {}
+    secret_leaks: int = 0
+    trace_id: str | None = None
+    is_cold: bool = False

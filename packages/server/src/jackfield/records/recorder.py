@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +52,8 @@ class Recorder:
         interval_s: How long a record waits for others at most.
         batch_size: With how many it waits no longer.
         keep_for: Older invocations and log lines are dropped; totals and the audit trail stay.
+        keep_hours_for: For how long it is known what each hour has cost.
+        observe: Told of each record as well, at once; must not raise, nor wait.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Recorder:
         interval_s: float = 0.5,
         batch_size: int = 500,
         keep_for: timedelta = timedelta(days=30),
+        keep_hours_for: timedelta = timedelta(days=90),
+        observe: Callable[[InvocationRecord], None] | None = None,
     ) -> None:
         self._database = database
         self._folder = folder
@@ -69,6 +74,8 @@ class Recorder:
         self._interval_s = interval_s
         self._batch_size = batch_size
         self._keep_for = keep_for
+        self._keep_hours_for = keep_hours_for
+        self._observe = observe
         self._batch: list[InvocationRecord] = []
         self._segment: Segment | None = None
         self._is_journal_broken = False
@@ -76,8 +83,22 @@ class Recorder:
         self._flushing = asyncio.Lock()
         self._is_full = asyncio.Event()
 
+    @property
+    def backlog(self) -> tuple[int, float]:
+        """How many records are not in the tables yet, and the age in seconds of the oldest that is in memory."""
+        waiting = [sealed.records for sealed in self._sealed if sealed.records] + ([self._batch] if self._batch else [])
+        if not waiting:
+            return 0, 0.0
+        age_s = self._clock.now().timestamp() - waiting[0][0].started_at - waiting[0][0].duration_us / 1e6
+        return sum(map(len, waiting)), max(0.0, age_s)
+
     def record(self, record: InvocationRecord) -> None:
         """Keep a record. Never raises for the state of disk or database; to be called in the event loop's thread."""
+        self._keep(record)
+        if self._observe is not None:
+            self._observe(record)
+
+    def _keep(self, record: InvocationRecord) -> None:
         try:
             segment = self._segment
             if segment is None:
@@ -90,7 +111,7 @@ class Recorder:
             self._is_journal_broken = True
         except UnicodeEncodeError:
             # A lone surrogate in some text: no encoding can carry it.
-            self.record(_without_surrogates(record))
+            self._keep(_without_surrogates(record))
             return
         self._batch.append(record)
         if len(self._batch) >= self._batch_size:
@@ -112,7 +133,7 @@ class Recorder:
                 await self.flush()
                 if self._clock.monotonic() >= prune_at:
                     prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
-                    await repository.prune(self._database, self._clock.now() - self._keep_for)
+                    await self.prune()
                 delay = self._interval_s
             except (DBAPIError, OSError) as error:
                 _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
@@ -137,6 +158,15 @@ class Recorder:
         if found:
             _log.info("journal-replayed", records=found)
         return found
+
+    async def prune(self) -> None:
+        """Drop what is older than it is kept for; `run` does so every hour.
+
+        Raises:
+            DBAPIError, OSError: The database cannot be written.
+        """
+        now = self._clock.now()
+        await repository.prune(self._database, now - self._keep_for, now - self._keep_hours_for)
 
     async def flush(self) -> None:
         """Everything recorded before this call is in the tables after it.

@@ -4,30 +4,80 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import and_, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.db import Database
-from jackfield.records.models import AuditEntry, Counter, InvocationRow, LogRow
+from jackfield.records.models import AuditEntry, Counter, HandlerCost, HourCost, InvocationRow, LogRow
 
 __all__ = [
     "audit_before",
     "counter",
     "failures",
+    "handler_costs",
+    "hour_costs",
     "inventory",
     "invocations_before",
     "logs_before",
+    "plugin_costs",
     "prune",
     "purge",
 ]
 
 _PRUNE_BATCH = 2_000
+_PLUGIN_SUMS = (
+    "calls", "failures", "wall_us", "cpu_us", "host_calls", "queries", "egress_bytes", "payload_bytes", "result_bytes",
+    "cold_starts", "secret_leaks",
+)  # fmt: skip
 
 
 async def counter(session: AsyncSession, installation_id: str) -> Counter | None:
     """Totals of an installation; None when it has never run."""
     return await session.scalar(select(Counter).where(Counter.installation_id == installation_id))
+
+
+async def handler_costs(session: AsyncSession, installation_id: str) -> Sequence[HandlerCost]:
+    """What each handler of an installation has cost."""
+    return (await session.scalars(select(HandlerCost).where(HandlerCost.installation_id == installation_id))).all()
+
+
+async def hour_costs(session: AsyncSession, installation_id: str, since: datetime) -> Sequence[HourCost]:
+    """What an installation cost in each hour, the oldest first; hours without a call are not there."""
+    query = (
+        select(HourCost).where(HourCost.installation_id == installation_id, HourCost.at >= since).order_by(HourCost.at)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def plugin_costs(
+    session: AsyncSession, since: datetime, sort: str, after: tuple[int, str] | None, limit: int
+) -> Sequence[Any]:
+    """What each plugin cost since a moment, all tenants together, the dearest first.
+
+    Args:
+        sort: The sum to sort by: a name of `CostColumns`.
+        after: That sum, and the plugin, of the last row seen.
+    """
+    sums = {name: func.sum(getattr(HourCost, name)) for name in _PLUGIN_SUMS}
+    query = (
+        select(
+            HourCost.plugin,
+            func.count(HourCost.installation_id.distinct()).label("installations"),
+            func.max(HourCost.maximum_us).label("maximum_us"),
+            func.max(HourCost.peak_kb).label("peak_kb"),
+            *(column.label(name) for name, column in sums.items()),
+        )
+        .where(HourCost.at >= since)
+        .group_by(HourCost.plugin)
+        .order_by(sums[sort].desc(), HourCost.plugin)
+        .limit(limit)
+    )
+    if after is not None:
+        value, plugin = after
+        query = query.having(or_(sums[sort] < value, and_(sums[sort] == value, HourCost.plugin > plugin)))
+    return (await session.execute(query)).all()
 
 
 async def failures(session: AsyncSession, installation_id: str, limit: int) -> Sequence[InvocationRow]:
@@ -94,12 +144,13 @@ async def purge(session: AsyncSession, installation_id: str) -> None:
 
     Stop its isolates and call `Recorder.flush` before the transaction, or a record on its way arrives after it.
     """
-    for model in (InvocationRow, LogRow, Counter):
+    # In the order in which a batch is stored: the other way round, the two could wait for each other.
+    for model in (InvocationRow, HandlerCost, HourCost, LogRow, Counter):
         await session.execute(delete(model).where(model.installation_id == installation_id))
 
 
-async def prune(database: Database, before: datetime) -> int:
-    """Drop old invocations and log lines, in short transactions.
+async def prune(database: Database, before: datetime, hours_before: datetime) -> int:
+    """Drop old invocations and log lines, and what old hours have cost, in short transactions.
 
     Returns:
         How many rows went.
@@ -113,4 +164,16 @@ async def prune(database: Database, before: datetime) -> int:
             dropped += len(gone)
             if len(gone) < _PRUNE_BATCH:
                 break
-    return dropped
+    return dropped + await _prune_hours(database, hours_before)
+
+
+async def _prune_hours(database: Database, before: datetime) -> int:
+    key = tuple_(HourCost.installation_id, HourCost.at)
+    old = select(HourCost.installation_id, HourCost.at).where(HourCost.at < before).limit(_PRUNE_BATCH)
+    dropped = 0
+    while True:
+        async with database.write(None) as session:
+            gone = (await session.scalars(delete(HourCost).where(key.in_(old)).returning(HourCost.plugin))).all()
+        dropped += len(gone)
+        if len(gone) < _PRUNE_BATCH:
+            return dropped

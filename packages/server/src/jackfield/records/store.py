@@ -14,6 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.db import Database
+from jackfield.records.costs import add_costs
 from jackfield.records.models import Counter, InvocationRow, LogRow
 from jackfield.records.record import FAILURES, InvocationRecord
 
@@ -63,6 +64,7 @@ async def _insert(session: AsyncSession, database: Database, records: Sequence[I
         return
     new = list(unique.values())
     await session.execute(insert(InvocationRow), [_row(record) for record in new])
+    await add_costs(session, database, new)
     lines = [line for record in new for line in _lines(record)]
     if lines:
         await session.execute(insert(LogRow), lines)
@@ -155,6 +157,12 @@ def _row(record: InvocationRecord) -> dict[str, Any]:
         "error_message": _text(record.error_message),
         "error_trace": _text(record.error_trace),
         "delivery_id": record.delivery_id,
+        "payload_bytes": record.payload_bytes,
+        "result_bytes": record.result_bytes,
+        "queries": record.queries,
+        "egress_bytes": record.egress_bytes,
+        "secret_leaks": record.secret_leaks,
+        "trace_id": record.trace_id,
     }
 
 
@@ -169,6 +177,7 @@ def _lines(record: InvocationRecord) -> list[dict[str, Any]]:
             "level": _text(level, 16),
             "message": _text(message),
             "fields": {key: _field(value) for key, value in fields.items()},
+            "trace_id": record.trace_id,
         }
         for level, message, fields in record.log
     ]
