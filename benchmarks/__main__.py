@@ -13,17 +13,29 @@ import uvloop
 
 from benchmarks import (
     cold_call,
+    deadline,
     filter_without_subscriber,
     isolate_memory,
+    neighbour,
     peers,
+    scale,
     storage_get,
     warm_call,
 )
-from benchmarks.harness import Effort, Question, Row, measure
+from benchmarks.harness import Effort, Question, Row, Series, measure
 
-QUESTIONS = {
+QUESTIONS: dict[str, Question | Series] = {
     question.name: question
-    for module in (cold_call, warm_call, isolate_memory, storage_get, filter_without_subscriber)
+    for module in (
+        cold_call,
+        warm_call,
+        isolate_memory,
+        storage_get,
+        filter_without_subscriber,
+        neighbour,
+        deadline,
+        scale,
+    )
     for question in module.QUESTIONS
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"
@@ -50,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _ask(questions: Sequence[Question], options: argparse.Namespace, without: frozenset[str]) -> list[Row]:
+async def _ask(
+    questions: Sequence[Question | Series], options: argparse.Namespace, without: frozenset[str]
+) -> list[Row]:
     rows: list[Row] = []
     print(_line("figure", "jackfield", "", "peer", "peer's", "ratio"))
     for question in questions:
@@ -77,21 +91,30 @@ def _number(value: float | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--only", action="append", choices=list(QUESTIONS), metavar="NAME",
+        "--only",
+        action="append",
+        choices=list(QUESTIONS),
+        metavar="NAME",
         help=f"this question alone (again for more): {', '.join(QUESTIONS)}",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--quick", action="store_true", help="few samples: shows that everything works, not what it costs"
     )
     parser.add_argument("--peers-only", action="store_true", help="the peers without us")
     parser.add_argument(
-        "--without-peer", action="append", choices=peers.NAMES, default=[], metavar="NAME",
+        "--without-peer",
+        action="append",
+        choices=peers.NAMES,
+        default=[],
+        metavar="NAME",
         help=f"leave this peer's figures empty: {', '.join(peers.NAMES)}",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE",
+        "--output",
+        type=Path,
+        metavar="FILE",
         help="where the rows go as JSON; a complete run replaces benchmarks/results.json",
-    )  # fmt: skip
+    )
     return parser
 
 

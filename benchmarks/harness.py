@@ -6,18 +6,20 @@ the median over the rounds counts: one round beside somebody's compiler does not
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass, replace
 from math import ceil
 from statistics import fmean, median
 
 from benchmarks.peers import Program
 
-__all__ = ["Beside", "Effort", "Figure", "Ours", "Question", "Row", "Sampler", "mean", "measure", "p50", "p99"]
+__all__ = [
+    "Beside", "Effort", "Figure", "Ours", "Question", "Row", "Sampler", "Series", "mean", "measure", "p50", "p99",
+]  # fmt: skip
 
 Sampler = Callable[[int], Awaitable[list[float]]]
-"""One round: so many figures wanted; seconds or bytes come back, at least one."""
+"""One round: so many figures wanted; seconds, bytes or rates come back, at least one."""
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
@@ -41,7 +43,7 @@ def mean(figures: Sequence[float]) -> float:
     return fmean(figures)
 
 
-_SCALES = {"ms": 1e3, "µs": 1e6, "MB": 1e-6}
+_SCALES = {"ms": 1e3, "µs": 1e6, "MB": 1e-6, "/s": 1.0}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Figure:
     """One number that a question asks for.
 
     Args:
-        unit: `ms` or `µs` of seconds measured, `MB` (10^6) of bytes.
+        unit: `ms` or `µs` of seconds measured, `MB` (10^6) of bytes, `/s` of rates.
     """
 
     name: str
@@ -75,10 +77,12 @@ class Ours:
 
     Args:
         for_peers: What the peers' commands get in addition, such as the path of our database.
+        beside: Other measurements of our own to compare with, by their labels; as many samples as of ours.
     """
 
     sample: Sampler
     for_peers: tuple[str, ...] = ()
+    beside: tuple[tuple[str, Sampler], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,33 @@ class Question:
 
     Args:
         count: Our own samples in a round.
-        ours: Opens Jackfield's side: a platform with what the question needs installed.
+        ours: Opens Jackfield's side: a platform with what the question needs installed. None in a series, which does.
     """
 
     name: str
     figures: tuple[Figure, ...]
     count: int
-    ours: Callable[[Effort], AbstractAsyncContextManager[Ours]]
+    ours: Callable[[Effort], AbstractAsyncContextManager[Ours]] | None
     peers: tuple[Beside, ...]
     rounds: int = 5
+
+
+@dataclass(frozen=True)
+class Series:
+    """Questions that are asked one after the other of a side of ours that takes long to open, and is opened once.
+
+    Args:
+        ours: Opens our side; by the questions' names. Their own `ours` is not asked for.
+    """
+
+    name: str
+    questions: tuple[Question, ...]
+    ours: Callable[[Effort], AbstractAsyncContextManager[Mapping[str, Ours]]]
+
+    @property
+    def peers(self) -> tuple[Beside, ...]:
+        """Those of all questions."""
+        return tuple(beside for question in self.questions for beside in question.peers)
 
 
 @dataclass(frozen=True)
@@ -125,14 +147,31 @@ class Row:
     ratio: float | None
 
 
-async def measure(question: Question, *, effort: Effort, without: frozenset[str], with_ours: bool) -> list[Row]:
-    """Run one question's rounds, ours and the peers' by turns."""
+async def measure(asked: Question | Series, *, effort: Effort, without: frozenset[str], with_ours: bool) -> list[Row]:
+    """Run the rounds of a question, ours and the peers' by turns; of a series, question by question."""
+    if isinstance(asked, Question):
+        return await _measure(asked, effort, without, with_ours=with_ours)
+    rows: list[Row] = []
+    async with asked.ours(effort) if with_ours else nullcontext(dict[str, Ours]()) as opened:
+        for question in asked.questions:
+            one = replace(question, ours=_open_already(opened[question.name])) if with_ours else question
+            rows += await _measure(one, effort, without, with_ours=with_ours)
+    return rows
+
+
+def _open_already(ours: Ours) -> Callable[[Effort], AbstractAsyncContextManager[Ours]]:
+    return lambda _effort: nullcontext(ours)
+
+
+async def _measure(question: Question, effort: Effort, without: frozenset[str], *, with_ours: bool) -> list[Row]:
     async with AsyncExitStack() as stack:
         sides: list[tuple[str, Sampler, int]] = []
         for_peers: tuple[str, ...] = ()
         if with_ours:
+            assert question.ours is not None, "a question of a series is not asked by itself"
             ours = await stack.enter_async_context(question.ours(effort))
             sides.append((_OURS, ours.sample, question.count))
+            sides += [(label, sample, question.count) for label, sample in ours.beside]
             for_peers = ours.for_peers
         for beside in question.peers:
             if beside.program.peer not in without:
@@ -145,7 +184,10 @@ async def measure(question: Question, *, effort: Effort, without: frozenset[str]
         for _ in range(effort.rounds(question.rounds)):
             for label, sample, count in sides:
                 figures[label].append(await sample(effort.count(count)))
-    return [_row(figure, beside.program.label, figures) for figure in question.figures for beside in question.peers]
+    # In the order that they were opened in; who was left out has an empty row.
+    labels = [label for label in figures if label != _OURS]
+    labels += [beside.program.label for beside in question.peers if beside.program.label not in figures]
+    return [_row(figure, label, figures) for figure in question.figures for label in labels]
 
 
 _OURS = "jackfield"

@@ -1,11 +1,13 @@
 """A message there and back between two processes over a socketpair: what no call into another process can beat.
 
-Usage: `ping.py blocking` (the parent blocks in `recv`), `ping.py loop` (the parent is an event loop, as our node is).
+Usage: `ping.py blocking` (the parent blocks in `recv`) and `ping.py loop` (the parent is an event loop, as our node
+is), in seconds; `ping.py rate PROCESSES` (pings per second of so many event loops, each with eight at once).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -15,6 +17,8 @@ import uvloop
 from rounds import answer_rounds
 
 MESSAGE = b"x" * 64
+AT_ONCE = 8
+STRETCH_S = 0.5
 
 
 def start_echo() -> socket.socket:
@@ -77,9 +81,61 @@ class LoopPing:
         return self._runner.run(self._sample(count))
 
 
+def start_rates() -> socket.socket:
+    """Fork a process with eight children and an event loop; it answers counts, and ends with the channel."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        ours.close()
+        channels = [start_echo() for _ in range(AT_ONCE)]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            while wanted := theirs.recv(64):
+                rates = [runner.run(rate(channels)) for _ in range(int(wanted))]
+                theirs.sendall(json.dumps(rates).encode())
+        os._exit(0)
+    theirs.close()
+    return ours
+
+
+async def rate(channels: list[socket.socket]) -> float:
+    """Pings per second over all channels, one in flight on each."""
+    loop = asyncio.get_running_loop()
+    opened: list[tuple[asyncio.Transport, Ping]] = []
+    for channel in channels:
+        copy = channel.dup()
+        copy.setblocking(False)
+        opened.append(await loop.create_connection(Ping, sock=copy))
+    start = perf_counter()
+
+    async def caller(transport: asyncio.Transport, ping: Ping) -> int:
+        pings = 0
+        while perf_counter() - start < STRETCH_S:
+            ping.answer = loop.create_future()
+            transport.write(MESSAGE)
+            await ping.answer
+            pings += 1
+        return pings
+
+    pings = sum(await asyncio.gather(*(caller(transport, ping) for transport, ping in opened)))
+    seconds = perf_counter() - start
+    for transport, _ in opened:
+        transport.close()
+    return pings / seconds
+
+
+def rates(processes: list[socket.socket], count: int) -> list[float]:
+    """Pings per second of all processes together, in so many stretches of time."""
+    for process in processes:
+        process.sendall(b"%d" % count)
+    answers = [json.loads(process.recv(1 << 16)) for process in processes]
+    return [sum(together) for together in zip(*answers, strict=True)]
+
+
 if __name__ == "__main__":
-    echo = start_echo()
-    if sys.argv[1] == "loop":
-        answer_rounds(LoopPing(echo).sample)
+    if sys.argv[1] == "rate":
+        processes = [start_rates() for _ in range(int(sys.argv[2]))]
+        answer_rounds(lambda count: rates(processes, count))
+    elif sys.argv[1] == "loop":
+        answer_rounds(LoopPing(start_echo()).sample)
     else:
+        echo = start_echo()
         answer_rounds(lambda count: blocking(echo, count))

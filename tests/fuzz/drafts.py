@@ -48,8 +48,9 @@ class Draft:
         """The package file."""
         plain = listing(self.files, **self.list_changes)
         for index, (column, value) in self.rows.items():
-            if isinstance(plain["files"], list) and plain["files"]:
-                plain["files"][index % len(plain["files"])][column % 3] = value
+            rows = plain["files"]  # another step may have put anything in its place
+            if isinstance(rows, list) and rows and isinstance(row := rows[index % len(rows)], list):
+                row[column % 3] = value
         raw_list = canonical(plain)
         for step in self.late:
             if step.kind == "list-raw":

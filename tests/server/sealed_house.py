@@ -166,6 +166,11 @@ def defect(ctx: jf.Context) -> None:
 
 
 @plugin.function()
+def traced(ctx: jf.Context) -> str:
+    return ctx.trace_id
+
+
+@plugin.function()
 def hang(ctx: jf.Context) -> None:
     time.sleep(30)
 

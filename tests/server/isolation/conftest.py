@@ -45,6 +45,13 @@ def loop(ctx: jf.Context) -> None:
 
 
 @plugin.function()
+def leave_it_hot(ctx: jf.Context) -> None:
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+
+
+@plugin.function()
 def loop_in_c(ctx: jf.Context) -> int:
     return pow(3, 10**9) % 7
 
@@ -170,10 +177,12 @@ class Probe:
         self.image = image
         self.host_calls: list[wire.HostCall] = []
 
-    def spec(self, owner: str = "a", *, revision: int = 1, memory_mb: int = 64, concurrency: int = 2) -> IsolateSpec:
+    def spec(
+        self, owner: str = "a", *, revision: int = 1, memory_mb: int = 64, concurrency: int = 2, tenant: str = ""
+    ) -> IsolateSpec:
         return IsolateSpec(
             (owner, revision), owner, "probe", "plugin", self.image, msgspec.Raw(wire.encode({})), [], memory_mb,
-            concurrency
+            concurrency, tenant
         )  # fmt: skip
 
     async def call(

@@ -88,3 +88,17 @@ def test_whose_turn_it_is_gets_the_odd_slot() -> None:
     assert shares(["b", "c", "a"], 2, {}, 16) == {"b": 1, "c": 1}
     assert shares(["b", "c"], 9, {"b": 16}, 16) == {"c": 9}
     assert shares([], 5, {}, 16) == {}
+
+
+@pytest.mark.parametrize("failures", [0, 4])
+def test_what_was_not_begun_waits_for_its_place_and_is_never_dead(failures: int) -> None:
+    given = verdict(DeliveryResult("deferred", "quota-exceeded", "not now", retry_after_s=10), failures=failures)
+    assert (given.state, given.place, given.failures, given.finished_at) == ("pending", "waiting", failures, None)
+    assert given.next_attempt_at is not None
+    assert timedelta(seconds=10) <= given.next_attempt_at - NOW <= timedelta(seconds=12)
+
+
+def test_what_was_turned_away_is_never_due_at_once() -> None:
+    given = verdict(DeliveryResult("deferred", retry_after_s=0.0))
+    assert given.next_attempt_at is not None
+    assert given.next_attempt_at > NOW

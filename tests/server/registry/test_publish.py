@@ -152,6 +152,17 @@ async def test_a_slug_belongs_to_who_published_it_first(registry: Registry) -> N
     await publish(registry, package("other-points", key=other), "pub_other")
 
 
+@pytest.mark.parametrize("slug", ["po1nts", "polnts", "p0ints", "point-s"])
+async def test_a_slug_that_can_be_taken_for_another_publishers_is_refused(registry: Registry, slug: str) -> None:
+    await publish(registry, package())
+    other = Key(3)
+    await prepare(registry, "pub_other", other)
+    with pytest.raises(JackfieldError) as caught:
+        await publish(registry, package(slug, key=other), "pub_other")
+    assert (caught.value.code, caught.value.data["other"]) == ("slug-confusable", "points")
+    await publish(registry, package(slug))  # one's own may look alike
+
+
 async def test_a_key_of_one_publisher_is_not_another_ones(registry: Registry) -> None:
     await registry.ensure_publisher("pub_other")
     assert await refused(registry, package(), "pub_other") == "key-unknown"
@@ -161,7 +172,9 @@ async def test_an_unknown_publisher_publishes_nothing(registry: Registry) -> Non
     assert await refused(registry, package(), "pub_nobody") == "publisher-unknown"
 
 
-@pytest.mark.parametrize("slug", ["install", "plan", "ui-components", "jackfield", "jackfield-compiler", "sale"])
+@pytest.mark.parametrize(
+    "slug", ["install", "plan", "ui-components", "jackfield", "jackfield-compiler", "sale", "sa1e", "jack-field"]
+)
 async def test_a_slug_that_means_something_else_is_nobodys(registry: Registry, slug: str) -> None:
     assert await refused(registry, package(slug)) == "slug-reserved"
 
@@ -341,6 +354,45 @@ async def test_an_upload_that_stands_still_is_given_up(database: Database, tmp_p
         await registry.publish(stalled(), PUBLISHER)
     assert caught.value.code == "upload-interrupted"
     assert store_of(tmp_path) == []
+
+
+async def test_an_upload_that_creeps_is_given_up(database: Database, tmp_path: Path) -> None:
+    registry = Registry(database, tmp_path / "data", upload_s=0.2)
+    await prepare(registry)
+
+    async def creeping() -> AsyncIterator[bytes]:
+        yield package()[:100]
+        while True:
+            await asyncio.sleep(0.01)
+            yield b""
+
+    with pytest.raises(JackfieldError) as caught:
+        await registry.publish(creeping(), PUBLISHER)
+    assert caught.value.code == "upload-interrupted"
+    assert store_of(tmp_path) == []
+
+
+async def test_what_an_import_says_in_place_of_a_manifest_is_refused(registry: Registry) -> None:
+    forged = (
+        b"import os, time\nimport msgspec\nimport jackfield_sdk as jf\nfrom jackfield_sdk import wire\n"
+        b'plugin = jf.Plugin("points", version="1.0.0")\n'
+        b"os.write(200, wire.frame(wire.Ready(1)))\n"
+        rb'os.write(200, wire.frame(wire.Result(1, msgspec.Raw(b"\x81\xa1\xff\x01"))))' + b"\ntime.sleep(5)\n"
+    )
+    assert await refused(registry, package(files={"src/plugin.py": forged})) == "sealed-crashed"
+
+
+async def test_what_failing_code_says_is_told_in_part(registry: Registry) -> None:
+    loud = b"raise ValueError('x' * 1_000_000)\n"
+    with pytest.raises(JackfieldError) as caught:
+        await publish(registry, package(files={"src/plugin.py": loud}))
+    assert caught.value.code == "plugin-import-failed"
+    assert len(str(caught.value)) + len(caught.value.hint) < 11_000
+
+
+@pytest.mark.parametrize("name", ["summary", "licence"])
+async def test_a_text_of_one_line_is_one_line(registry: Registry, name: str) -> None:
+    assert await refused(registry, package(signed={name: "Safe.\nReviewed."})) == "manifest-invalid"
 
 
 async def test_a_publisher_uploads_one_package_at_a_time(registry: Registry) -> None:

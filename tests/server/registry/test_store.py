@@ -87,7 +87,7 @@ async def test_after_kill_9_every_release_is_whole_and_publishing_goes_on(databa
     await prepare(registry)
     told: list[str] = []
     store = tmp_path / "store"
-    for attempt, pattern in enumerate(("incoming/*/spool/1", "incoming/*/release/image", "??/*/image"), start=1):
+    for attempt, pattern in enumerate(("incoming/*/spool", "incoming/*/release/image", "??/*/image"), start=1):
         known = set(store.glob(pattern))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", WORKER, str(tmp_path), str(attempt), stdout=asyncio.subprocess.PIPE

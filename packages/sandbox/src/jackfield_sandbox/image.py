@@ -110,43 +110,43 @@ class Image:
         ImageError: Damaged, or made by another Python.
     """
 
-    __slots__ = ("_base", "_files", "_modules", "_view")
+    __slots__ = ("_base", "_header", "_view")
 
     def __init__(self, buffer: Any, *, is_trusted: bool = False) -> None:
         self._view = memoryview(buffer)
         if bytes(self._view[: len(MAGIC)]) != MAGIC:
             raise ImageError("this is not a code image")
-        self._modules: dict[str, Module] | None = None
-        self._files: dict[str, tuple[int, int]] = {}
+        self._header: _Header | None = None
         self._base = 0
         if not is_trusted:
-            _ = self.modules
+            self._read_header()
+
+    def _read_header(self) -> _Header:
+        start = len(MAGIC) + _LENGTH.size
+        try:
+            (length,) = _LENGTH.unpack_from(self._view, len(MAGIC))
+            header = msgspec.msgpack.decode(self._view[start : start + length], type=_Header)
+        except (msgspec.DecodeError, struct.error) as error:
+            raise ImageError(f"damaged header: {error}") from error
+        if header.python != importlib.util.MAGIC_NUMBER:
+            raise ImageError("made by another version of Python")
+        self._header = header
+        self._base = start + length
+        return header
 
     @property
     def modules(self) -> dict[str, Module]:
         """By their names."""
-        if self._modules is None:
-            start = len(MAGIC) + _LENGTH.size
-            try:
-                (length,) = _LENGTH.unpack_from(self._view, len(MAGIC))
-                header = msgspec.msgpack.decode(self._view[start : start + length], type=_Header)
-            except (msgspec.DecodeError, struct.error) as error:
-                raise ImageError(f"damaged header: {error}") from error
-            if header.python != importlib.util.MAGIC_NUMBER:
-                raise ImageError("made by another version of Python")
-            self._files = header.files
-            self._base = start + length
-            self._modules = header.modules
-        return self._modules
+        return (self._header or self._read_header()).modules
 
     @property
     def files(self) -> dict[str, tuple[int, int]]:
-        """Offset and length of each file."""
-        return self._files if self.modules else self._files
+        """Offset and length of each file, by its path."""
+        return (self._header or self._read_header()).files
 
     def place(self, module: Module) -> tuple[int, int]:
-        """Where in the image a module's code is: offset and length."""
-        return (self._base + module.offset if self.modules else 0), module.length
+        """Where in the image the code of one of its modules is: offset and length."""
+        return self._base + module.offset, module.length
 
     def code_at(self, offset: int, length: int) -> CodeType:
         """Unmarshalled code from a place."""

@@ -262,6 +262,10 @@ class Limits(_Part, frozen=True, kw_only=True):
     wall_ms: TimeoutMs | None = None
     host_calls: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     concurrency: Annotated[int, Meta(ge=1, le=64)] | None = None
+    result_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] | None = None
+    host_call_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] | None = None
+    output_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] | None = None
+    payload_depth: Annotated[int, Meta(ge=4, le=64)] | None = None
 
 
 class PluginDependency(_Part, frozen=True, kw_only=True):

@@ -429,8 +429,9 @@ class Plugin:
         for kind, declare in self._parts:
             parts[kind].append(declare())
         draft = {
-            "slug": self.slug, "version": self.version, **self._described(), "requires": self._requires, "price": self._price,
-            "limits": self._limits or m.Limits(), "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "slug": self.slug, "version": self.version, **self._described(), "requires": self._requires,
+            "price": self._price, "limits": self._limits or m.Limits(),
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "emits": {event: json_schema_of(type_, path=f"emits.{event}") for event, type_ in self._emits.items()},
             "config": self._config_section(), "lifecycle": self._lifecycle, "health": self._health, **parts,
         }  # fmt: skip

@@ -101,8 +101,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 class Load(_Message, frozen=True, tag="load"):
     """node → isolate, first: which module to load, its configuration (secrets left out).
 
-    `image_bytes` of code image follow the message, for an isolate that was started before it was known what it would run;
-    in it, the entry's code is `code_bytes` long at `code_at` (0: to be looked up).
+    `image_bytes` of code image follow the message, for an isolate that was started before it was known what it would
+    run; in it, the entry's code is `code_bytes` long at `code_at` (0: to be looked up).
     """
 
     protocol: int

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
+from prometheus_client.core import Metric
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 import jackfield
-from jackfield import capabilities, data_adapters, extension_points, invocation, isolation, jobs, lifecycle, records
+from jackfield import (
+    capabilities,
+    data_adapters,
+    extension_points,
+    health,
+    invocation,
+    isolation,
+    jobs,
+    lifecycle,
+    quotas,
+    records,
+)
 from jackfield import registry as registry_
 from jackfield import tenants as tenants_
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database, migrate
 from jackfield.extension_points import FunctionResult, WidgetResult
-from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, add_problem_handlers
+from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, TraceMiddleware, add_problem_handlers
 from jackfield.isolation import doctor
 from jackfield.settings import Settings
 from jackfield.surface import Surface
+from jackfield.tracing import Tracing
 from jackfield_sdk import wire
 
 __all__ = ["Platform", "SelfAttackError", "Tenant"]
 
 _log = structlog.get_logger("jackfield")
 _POOL_SLACK = 64 * 1024
+_DELIVERIES_FOR_S = 15.0
+"""For how long deliveries are not counted again for the monitoring system."""
 
 
 class SelfAttackError(isolation.IsolationError):
@@ -88,7 +103,9 @@ class Platform:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.database = Database(settings.url)
         vault = capabilities.Vault(capabilities.load_keys(settings))
-        self.tenants = tenants_.TenantService(self.database, self.clock)
+        self._tracing = Tracing() if settings.tracing else None
+        self.quotas = quotas.Quotas(self.database, settings, self.clock)
+        self.tenants = tenants_.TenantService(self.database, self.clock, has_plan=self.quotas.has_plan)
         self._answers = tenants_.SqlAnswers(self.database, self.clock)
         self.registry = registry_.Registry(
             self.database,
@@ -99,26 +116,54 @@ class Platform:
             reserved_slugs={name.partition(".")[0] for name in self.surface.event_index},
             clock=self.clock,
         )
-        self.recorder = records.Recorder(self.database, settings.data_dir / "journal", self.clock)
-        self.records = records.Records(self.database, self.recorder)
-        gate = capabilities.Gate(
-            self.database, vault, data_adapters.SqlAdapter(self.database, self.surface), clock=self.clock
+        self.figures = records.Figures(tenants=settings.metrics_tenants)
+        self.recorder = records.Recorder(
+            self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe
         )
+        self.records = records.Records(self.database, self.recorder, self.clock)
+        gate = capabilities.Gate(
+            self.database,
+            vault,
+            data_adapters.SqlAdapter(self.database, self.surface),
+            clock=self.clock,
+            space_of=self.quotas.space_of,
+        )
+        self._machine = quotas.Machine.here()
+        capacity, ceilings = quotas.capacity_of(settings, self._machine), settings.ceilings
         self.supervisor = isolation.Supervisor(settings.isolation, settings.data_dir / "cache")
         self.isolates = isolation.IsolatePool(
             self.supervisor,
             isolation.PoolSettings(
-                budget=settings.isolate_budget,
+                budget=capacity.isolates,
+                memory_budget_mb=capacity.memory_mb,
                 calls=settings.isolate_calls,
                 idle_s=settings.isolate_idle_s,
                 descriptors=settings.limits.descriptors,
                 spare_memory_mb=settings.limits.memory_mb,
-                frame_bytes=max(settings.limits.result_bytes, settings.limits.host_call_bytes) + _POOL_SLACK,
+                # What a call may send is looked at when it has come; this is what any call could be allowed.
+                frame_bytes=max(
+                    settings.limits.result_bytes,
+                    settings.limits.host_call_bytes,
+                    ceilings.result_bytes,
+                    ceilings.host_call_bytes,
+                )
+                + _POOL_SLACK,
             ),
         )
-        self.invoker = invocation.Invoker(self.isolates, gate, self.recorder, settings.limits, self.clock)
+        watch = health.Watch(settings.health, self.clock)
+        self.invoker = invocation.Invoker(
+            self.isolates,
+            gate,
+            self.recorder,
+            settings.limits,
+            self.clock,
+            admissions=(self.quotas, watch),
+            tracing=self._tracing,
+            limit_source=self.quotas,
+        )
         snapshots = lifecycle.Snapshots(self.database, self.registry)
-        self.active = lifecycle.ActiveInstallations(snapshots)
+        self.quotas.on_limits_changed(self.invoker.retire)
+        self.active = lifecycle.ActiveInstallations(snapshots, prepare=self.quotas.prepare)
         self.lifecycle = lifecycle.Lifecycle(
             database=self.database,
             catalogue=self.registry,
@@ -129,6 +174,21 @@ class Platform:
             clock=self.clock,
             data_dir=settings.data_dir,
             flush_records=self.recorder.flush,
+            policy_of=self.quotas.policy,
+        )
+        inventory = lifecycle.Inventory(self.database)
+        self.usage = quotas.UsageReader(self.quotas, inventory, settings.quota_warning)
+        self._operating = quotas.Operating(self.database, self.quotas, inventory, self.clock)
+        self.health = health.Health(
+            database=self.database,
+            clock=self.clock,
+            watch=watch,
+            lifecycle=self.lifecycle,
+            active=self.active,
+            runner=self.invoker,
+            settings=settings.health,
+            flush_records=self.recorder.flush,
+            is_busy=lambda: self.isolates.stats().waiting > 0,
         )
         self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
         self.events = extension_points.Events(self.database, self.surface, self.active, self.invoker)
@@ -157,13 +217,16 @@ class Platform:
         """Bring the database up to date, attack ourselves, recover what was cut off, start the workers.
 
         Raises:
+            CapacityError: The settings promise more than the machine has.
             IsolationError: Plugins cannot be sealed as the settings demand.
         """
         if self._is_running:
             return
+        quotas.check(self.settings, self._machine)
         self._is_running = True
         try:
             await migrate.upgrade(self.database)
+            await self.quotas.start()
             await self.registry.start()
             if self.database.is_sqlite:
                 # The only node there can be: what was under way when the last one died will never be answered.
@@ -179,6 +242,8 @@ class Platform:
         self._workers = [
             loop.create_task(self._guarded("recorder", self.recorder.run), name="recorder"),
             loop.create_task(self._guarded("dispatcher", self.dispatcher.run), name="dispatcher"),
+            loop.create_task(self._guarded("health", self.health.run), name="health"),
+            loop.create_task(self._guarded("quotas", self.quotas.run), name="quotas"),
         ]
         _log.info("ready", isolation=self.settings.isolation, database=self.database.engine.dialect.name)
 
@@ -196,6 +261,8 @@ class Platform:
         self._workers.clear()
         await self.isolates.stop()
         with contextlib.suppress(Exception):  # a lost database must not keep the process from ending
+            await self.quotas.close()
+        with contextlib.suppress(Exception):  # as above
             await self.recorder.close()
         await self.database.close()
 
@@ -215,6 +282,13 @@ class Platform:
         if not self.report.is_clean:
             holes = "; ".join(f"{hole.name}: {hole.says}" for hole in self.report.holes)
             raise SelfAttackError(f"isolation level {self.settings.isolation} does not hold here: {holes}")
+
+    async def _node_figures(self) -> Iterable[Metric]:
+        version, level = jackfield.__version__, self.settings.isolation
+        return [
+            *records.node_figures(version, level, self.recorder.backlog),
+            *isolation.pool_figures(self.isolates.stats()),
+        ]
 
     async def _guarded(self, name: str, run: Any) -> None:
         """A worker that fails is started again: one bad row or a moment without a database must not stop all work."""
@@ -258,19 +332,47 @@ class Platform:
         app.add_middleware(
             BodyLimitMiddleware,
             limit_bytes=self.settings.max_body_bytes,
-            overrides={registry_.UPLOAD_PATH: self.settings.max_package_bytes},
+            overrides=dict.fromkeys(
+                (registry_.UPLOAD_PATH, lifecycle.DEVELOPMENT_PATH), self.settings.max_package_bytes
+            ),
         )
+        app.add_middleware(TraceMiddleware, tracing=self._tracing)
         add_problem_handlers(app)
         app.include_router(tenants_.router(self.tenants))
+        app.include_router(quotas.router(self.quotas, self.usage, self._operating))
         app.include_router(registry_.router(self.registry))
         # Before the life cycle's `/api/plugins/{slug}`: `ui-components` is no slug.
         app.include_router(
-            extension_points.router(self.surface, self.filters, self.events, self.functions, self.routes, self.widgets)
+            extension_points.router(
+                self.surface,
+                self.filters,
+                self.events,
+                self.functions,
+                self.routes,
+                self.widgets,
+                self.quotas.warning_of,
+            )
         )
-        app.include_router(lifecycle.router(self.lifecycle))
+        app.include_router(lifecycle.router(self.lifecycle, self.health))
+        app.include_router(health.router(self.health))
+        app.include_router(
+            lifecycle.development_router(self.lifecycle, self.registry.development, is_on=self.settings.development)
+        )
         app.include_router(lifecycle.reading_router(self.lifecycle, self.records))
         app.include_router(lifecycle.deliveries_router(self.lifecycle, self.deliveries))
         app.include_router(records.router(self.records))
+        app.include_router(
+            records.metrics_router(
+                [
+                    self._node_figures,
+                    self.figures.now,
+                    records.cached(lambda: jobs.delivery_figures(self.database), _DELIVERIES_FOR_S),
+                ],
+                self.tenants,
+                token=self.settings.metrics_token,
+                is_open=self.settings.metrics_open,
+            )
+        )
 
         @app.get("/api/health", tags=["operations"], operation_id="getHealth")
         async def get_health(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator

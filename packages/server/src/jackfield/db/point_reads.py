@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from jackfield.db.engine import Database
+from jackfield.db.statements import charged
 from jackfield.errors import UnavailableError
 
 __all__ = ["DatabaseUnavailableError", "PointReader"]
@@ -87,6 +88,9 @@ class PointReader:
         if compiled is None:
             compiled = self._compiled[statement] = _compile(statement, self._dialect)
         connection = self._connection or self._open()
+        payer = charged.get()
+        if payer is not None:
+            payer.queries += 1
         cursor = connection.cursor()
         try:
             row = cursor.execute(compiled.sql, compiled.arguments(params)).fetchone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, cast
 
@@ -10,10 +12,16 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from jackfield.capabilities.plain import NotPlainError, check_plain
 from jackfield.errors import JackfieldError
-from jackfield.extension_points.errors import PayloadInvalidError, QueryTooLargeError, TenantMissingError
+from jackfield.extension_points.errors import (
+    CallRefusedError,
+    OverloadedError,
+    PayloadInvalidError,
+    QueryTooLargeError,
+    TenantMissingError,
+)
 from jackfield.extension_points.events import Events
 from jackfield.extension_points.filters import FilterRun, Filters
-from jackfield.extension_points.functions import Functions
+from jackfield.extension_points.functions import FunctionResult, Functions
 from jackfield.extension_points.routes import RouteRequest, Routes
 from jackfield.extension_points.schemas import (
     EmitAnswer,
@@ -29,14 +37,19 @@ from jackfield.http import AdminCaller, Authenticator, Caller, MemberCaller, pro
 from jackfield.http.caller import bearer_token
 from jackfield.http.problems import problem_of
 from jackfield.invocation import Outcome
+from jackfield.quotas import QuotaFailure, exceeded
 from jackfield.surface import Surface
 from jackfield_sdk import wire
 
-__all__ = ["acting", "router"]
+__all__ = ["QUOTA_WARNING", "acting", "router"]
+
+QUOTA_WARNING = "X-Jackfield-Quota-Warning"
+"""Names the tenant's quotas that are nearly used up; absent when all is well."""
 
 Slug = Annotated[str, Path(description="The plugin; `slug@instance` for an instance other than the first")]
 _PLUGIN_MADE = frozenset({"error", "user-error", "veto", "retry"})
 _QUERY_BYTES = 16 * 1024
+_TITLES = {400: "Bad Request", 429: "Too Many Requests"}
 _ROUTE_STATUS = {"timeout": 504, "cpu": 504, "overloaded": 503, "refused": 503}
 
 
@@ -46,10 +59,26 @@ def acting(caller: Caller) -> wire.Caller:
 
 
 def router(  # one argument for each extension point
-    surface: Surface, filters: Filters, events: Events, functions: Functions, routes: Routes, widgets: Widgets
+    surface: Surface,
+    filters: Filters,
+    events: Events,
+    functions: Functions,
+    routes: Routes,
+    widgets: Widgets,
+    warning_of: Callable[[str], str | None] = lambda _tenant_id: None,
 ) -> APIRouter:
-    """Endpoints of all extension points."""
+    """Endpoints of all extension points.
+
+    Args:
+        warning_of: What answers to a tenant carry as `QUOTA_WARNING`.
+    """
     api = APIRouter()
+
+    def warned(tenant_id: str, answer: Response) -> Response:
+        warning = warning_of(tenant_id)
+        if warning is not None:
+            answer.headers[QUOTA_WARNING] = warning
+        return answer
 
     @api.get(
         "/api/surface",
@@ -67,17 +96,18 @@ def router(  # one argument for each extension point
         tags=["functions"],
         operation_id="callFunction",
         response_model=FunctionAnswer,
-        responses=problem_responses(403, 404, 413, 503),
+        responses=problem_responses(403, 404, 413, 429, 503),
     )
     async def call_function(slug: Slug, name: str, body: FunctionCall, caller: MemberCaller) -> Response:
         """Call a function of an active plugin.
 
         A call that reached the plugin answers 200, `success` says how it went. What never ran (wrong arguments, no such
-        function, too low a role) is a problem document that carries the same members.
+        function, too low a role; 429 a quota, 503 no place for it, both with `Retry-After`) is a problem document that
+        carries the same members.
         """
         try:
             _check_plain(body.arguments, "the arguments")
-            result = await functions.call(caller.tenant, slug, name, body.arguments, acting(caller))
+            result, outcome = await functions.run(caller.tenant, slug, name, body.arguments, acting(caller))
         except JackfieldError as error:
             error.data.update(
                 success=False,
@@ -86,7 +116,8 @@ def router(  # one argument for each extension point
                 metrics={"duration_ms": 0.0, "cpu_ms": 0.0, "host_calls": 0, "invocation_id": ""},
             )
             return problem_of(error)
-        return _json(result)
+        refusal = None if result.success else _refusal(outcome, result)
+        return warned(caller.tenant, _json(result) if refusal is None else problem_of(refusal))
 
     @api.get(
         "/api/functions",
@@ -147,7 +178,9 @@ def router(  # one argument for each extension point
     ) -> Response:
         """Pass a value through a filter hook. A veto answers 409 with the code `vetoed`."""
         run = filters.dry_run if dry_run else filters.run
-        return _json(_filter_answer(await run(caller.tenant, name, _plain(payload), acting(caller))))
+        return warned(
+            caller.tenant, _json(_filter_answer(await run(caller.tenant, name, _plain(payload), acting(caller))))
+        )
 
     @api.get(
         "/api/plugins/ui-components/{slot}",
@@ -167,7 +200,7 @@ def router(  # one argument for each extension point
         except (msgspec.DecodeError, RecursionError) as error:
             raise PayloadInvalidError(f"`context` is not valid JSON: {error}") from error
         found = await widgets.fill(caller.tenant, slot, about, acting(caller))
-        return _json({"slot": slot, "widgets": found})
+        return warned(caller.tenant, _json({"slot": slot, "widgets": found}))
 
     @api.api_route(
         "/api/plugins/{slug}/api/{path:path}",
@@ -190,7 +223,9 @@ def router(  # one argument for each extension point
         outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller))
         if answer is None:
             return _route_problem(slug, outcome)
-        return Response(answer.body, answer.status, headers=answer.headers)
+        sent = Response(answer.body, answer.status, headers=answer.headers)
+        # How a tenant stands is nothing for strangers.
+        return sent if caller is None else warned(tenant_id, sent)
 
     # One operation in the document stands for the routes of all plugins.
     api.add_api_route(
@@ -213,21 +248,40 @@ async def _optional_caller(request: Request) -> Caller | None:
     return await authenticator.authenticate(token)
 
 
+def _refusal(outcome: Outcome, result: FunctionResult) -> JackfieldError | None:
+    """The problem of a call that never ran and may later; None when there is none."""
+    failure = outcome.failure
+    if failure is None or outcome.status not in ("refused", "overloaded"):
+        return None
+    if isinstance(failure, QuotaFailure):
+        error: JackfieldError = exceeded(failure)
+    elif outcome.status == "overloaded":
+        error = OverloadedError(failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s or 1.0)
+    elif failure.retry_after_s is not None:
+        error = CallRefusedError(failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s)
+    else:
+        return None
+    error.data.update(msgspec.to_builtins(result))
+    return error
+
+
 def _route_problem(slug: str, outcome: Outcome) -> Response:
     failure = outcome.failure or wire.Failure("plugin-error", "the plugin failed")
     status = 400 if outcome.status in ("user-error", "veto") else _ROUTE_STATUS.get(outcome.status, 502)
+    if isinstance(failure, QuotaFailure):
+        status = 429
     # The plugin chose this code: it must not be taken for one of the platform's own.
     is_its_own = outcome.status in _PLUGIN_MADE
     kind = f"plugin:{slug.partition('@')[0]}:{failure.code}" if is_its_own else f"problem:{failure.code}"
     document = {
         "type": f"urn:jackfield:{kind}",
-        "title": "Bad Request" if status == 400 else "The plugin failed",
+        "title": _TITLES.get(status, "The plugin failed"),
         "status": status, "detail": failure.message, "code": failure.code, "hint": failure.hint, "plugin": slug,
         "invocation_id": outcome.invocation_id,
     }  # fmt: skip
     headers = {"cache-control": "no-store"}
     if failure.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(failure.retry_after_s)))
+        headers["retry-after"] = str(max(1, math.ceil(failure.retry_after_s)))
     return Response(msgspec.json.encode(document), status, headers, media_type="application/problem+json")
 
 

@@ -7,10 +7,12 @@ from jackfield.http import TooManyRequestsError
 
 __all__ = [
     "ArgumentsInvalidError",
+    "CallRefusedError",
     "EventUnknownError",
     "FilterAbortedError",
     "FilterUnknownError",
     "FunctionUnknownError",
+    "OverloadedError",
     "PayloadInvalidError",
     "PluginInactiveError",
     "QueryTooLargeError",
@@ -104,6 +106,18 @@ class RateLimitedError(TooManyRequestsError):
     code = "rate-limited"
 
 
+class CallRefusedError(UnavailableError):
+    """The call never ran, and may later; `error.code` says what kept it out."""
+
+    code = "call-refused"
+
+
+class OverloadedError(UnavailableError):
+    """No isolate was free in time."""
+
+    code = "overloaded"
+
+
 class VetoedError(ConflictError):
     """A plugin says that the host must not go on. The message is meant for the acting user.
 
@@ -125,6 +139,8 @@ class FilterAbortedError(UnavailableError):
     code = "filter-aborted"
     default_hint = "Look at the plugin's errors, or deactivate it."
 
-    def __init__(self, message: str, *, plugin: str) -> None:
+    def __init__(self, message: str, *, plugin: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, plugin=plugin)
+        if retry_after_s is not None:
+            self.data["retry_after_s"] = retry_after_s
         self.plugin = plugin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,8 +12,8 @@ from jackfield.conditions import holds, variables
 from jackfield.db import Database
 from jackfield.extension_points.errors import EventUnknownError, PayloadInvalidError
 from jackfield.extension_points.validation import SchemaCache
-from jackfield.invocation import Invocation, Invoker
-from jackfield.jobs import DeliveryResult, DeliverySnapshot, Subscription, outbox
+from jackfield.invocation import Invocation, Invoker, Outcome
+from jackfield.jobs import HELD, DeliveryResult, DeliverySnapshot, Subscription, outbox
 from jackfield.lifecycle import ActiveInstallations
 from jackfield.surface import Surface
 from jackfield_sdk import wire
@@ -21,6 +21,8 @@ from jackfield_sdk.schema import json_schema_of
 
 __all__ = ["Events"]
 
+_HELD_S = 3600.0
+_NOT_BEGUN = frozenset({"refused", "overloaded"})
 _FINAL = {"user-error": "the plugin says it cannot be done", "veto": "an event cannot be vetoed"}
 
 
@@ -64,16 +66,21 @@ class Events:
             return outbox.add(own, tenant_id, name, plain)
 
     async def subscribers(self, tenant_id: str, event_name: str) -> list[Subscription]:
-        """Who of a tenant is to get an event."""
+        """Who of a tenant is to get an event; what is quarantined gets it when it is at work again."""
         plugins = await self._active.get(tenant_id)
         return [
             Subscription(installation.id, handler.handler, handler.ordered, handler.retries + 1)
-            for installation, handler in plugins.events.get(event_name, ())
+            for found in (plugins.events, plugins.held_events)
+            for installation, handler in found.get(event_name, ())
         ]
 
     async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
         """Hand one delivery to its handler."""
-        installation = await self._active.by_id(delivery.tenant_id, delivery.installation_id)
+        plugins = await self._active.get(delivery.tenant_id)
+        installation = plugins.by_id.get(delivery.installation_id)
+        if installation is None and delivery.installation_id in plugins.held:
+            # Its activation makes them due; this is for the node that did not hear of it.
+            return DeliveryResult("deferred", HELD, "the plugin is quarantined", retry_after_s=_HELD_S)
         if installation is None:
             return DeliveryResult("skipped", "plugin-not-active", "the plugin is not active any more")
         handler = next(
@@ -98,7 +105,18 @@ class Events:
         failure = outcome.failure
         if failure is None:
             return DeliveryResult("done", duration_ms=outcome.duration_ms)
-        state = "dead" if outcome.status in _FINAL else "retry"
         return DeliveryResult(
-            state, failure.code, failure.message, retry_after_s=failure.retry_after_s, duration_ms=outcome.duration_ms
+            _verdict(outcome),
+            failure.code,
+            failure.message,
+            retry_after_s=failure.retry_after_s,
+            duration_ms=outcome.duration_ms,
         )
+
+
+def _verdict(outcome: Outcome) -> Literal["retry", "dead", "deferred"]:
+    if outcome.status in _FINAL:
+        return "dead"
+    # A quota, a breaker or a full house says when there will be a place; the plugin has not failed.
+    comes_again = outcome.failure is not None and outcome.failure.retry_after_s is not None
+    return "deferred" if outcome.status in _NOT_BEGUN and comes_again else "retry"

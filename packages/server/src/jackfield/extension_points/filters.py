@@ -126,7 +126,10 @@ class Filters:
                 hint = "" if outcome.failure is None else outcome.failure.hint
                 raise VetoedError(message, plugin=installation.slug, hint=hint)
             if part.on_error == "abort":
-                raise FilterAbortedError(f"{installation.slug} failed: {message}", plugin=installation.slug)
+                later = None if outcome.failure is None else outcome.failure.retry_after_s
+                raise FilterAbortedError(
+                    f"{installation.slug} failed: {message}", plugin=installation.slug, retry_after_s=later
+                )
         return run
 
     def _problems(self, hook: FilterHook, value: Any) -> list[str]:

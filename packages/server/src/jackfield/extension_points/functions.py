@@ -14,7 +14,7 @@ from jackfield.extension_points.errors import (
     RoleTooLowError,
 )
 from jackfield.extension_points.validation import OncePerRelease, SchemaCache
-from jackfield.invocation import ActiveInstallation, Invocation, Invoker
+from jackfield.invocation import ActiveInstallation, Invocation, Invoker, Outcome
 from jackfield.lifecycle import ActiveInstallations
 from jackfield_sdk.manifest import Function
 from jackfield_sdk.wire import Caller
@@ -71,6 +71,12 @@ class Functions:
         Raises:
             PluginInactiveError, FunctionUnknownError, RoleTooLowError, ArgumentsInvalidError: It never ran.
         """
+        return (await self.run(tenant_id, slug, name, arguments, caller))[0]
+
+    async def run(
+        self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
+    ) -> tuple[FunctionResult, Outcome]:
+        """As `call`, with the outcome: a result does not tell a refusal of the platform's from a plugin's own."""
         installation, function = await self.find(tenant_id, slug, name)
         if caller is not None and _RANK.get(caller.role, -1) < _RANK[function.role]:
             raise RoleTooLowError(f"`{name}` needs the role {function.role}", needed=function.role)
@@ -95,15 +101,15 @@ class Functions:
         failure = outcome.failure
         if failure is not None:
             error = FunctionError(failure.code, failure.message, failure.hint)
-            return FunctionResult(success=False, output=None, error=error, metrics=metrics)
+            return FunctionResult(success=False, output=None, error=error, metrics=metrics), outcome
         if problems := self._schemas.problems(installation.digest, f"{name}:out", function.returns, outcome.value):
             error = FunctionError(
                 "result-invalid",
                 f"what the plugin returned does not fit its own declaration: {problems[0]}",
                 "This is a defect of the plugin.",
             )
-            return FunctionResult(success=False, output=None, error=error, metrics=metrics)
-        return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics)
+            return FunctionResult(success=False, output=None, error=error, metrics=metrics), outcome
+        return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics), outcome
 
     def _is_plain(self, digest: str, function: Function) -> bool:
         known = self._plain.get(digest)

@@ -34,6 +34,7 @@ from jackfield.http.errors import (
 from jackfield.http.idempotency import Answer, Answers, IdempotencyMiddleware, Reservation
 from jackfield.http.paging import Page, PageParams, PageRequest, Slice, cut, decode_cursor, encode_cursor
 from jackfield.http.problems import Problem, add_problem_handlers, problem_responses
+from jackfield.http.trace_context import TraceMiddleware
 
 __all__ = [
     "ROLES",
@@ -64,6 +65,7 @@ __all__ = [
     "RoleMissingError",
     "Slice",
     "TooManyRequestsError",
+    "TraceMiddleware",
     "UnauthenticatedError",
     "add_problem_handlers",
     "cut",

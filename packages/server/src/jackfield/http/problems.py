@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -93,7 +94,7 @@ def problem_of(error: JackfieldError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     retry_after = error.data.get("retry_after_s")
     if isinstance(retry_after, int | float):
-        headers["Retry-After"] = str(max(1, round(retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     return _document(status, error.code, str(error), error.hint, error.data, headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jackfield.isolation.errors import IsolationError
+from jackfield.isolation.figures import pool_figures
 from jackfield.isolation.interfaces import (
     CallLimits,
     CallRequest,
@@ -30,4 +31,5 @@ __all__ = [
     "PoolStats",
     "Status",
     "Supervisor",
+    "pool_figures",
 ]

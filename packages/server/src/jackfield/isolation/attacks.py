@@ -17,6 +17,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,12 @@ def _udp(port: int) -> None:
 def _unix(address: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.connect(address)
+
+
+def _out_of_band() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.send(b"x", socket.MSG_OOB)
 
 
 def _family(family: int, kind: int) -> None:
@@ -300,6 +307,10 @@ def _attacks(about: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "signal everybody": _kill_all,
         "take a neighbour's descriptors": lambda: _on_any_neighbour(_pidfd),
         "read a neighbour's limits": lambda: _on_any_neighbour(_prlimit),
+        "read a neighbour's processor time": lambda: _on_any_neighbour(lambda pid: time.clock_gettime(~pid << 3 | 2)),
+        "read a neighbour's processors": lambda: _on_any_neighbour(os.sched_getaffinity),
+        "out-of-band data": _out_of_band,
+        "have equal pages merged": lambda: mmap.mmap(-1, 4096).madvise(12),
         "io_uring": _io_uring,
         "userfaultfd": lambda: os.close(_call(323, 1)),
         "new user namespace": lambda: _call(272, 0x10000000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jackfield.errors import UnavailableError
 
-__all__ = ["IsolationError"]
+__all__ = ["IsolationError", "ZygoteBusyError"]
 
 
 class IsolationError(UnavailableError):
@@ -12,3 +12,7 @@ class IsolationError(UnavailableError):
 
     code = "isolation-unavailable"
     default_hint = "Run `python -m jackfield doctor` for what is missing and how to get it."
+
+
+class ZygoteBusyError(IsolationError):
+    """Not at this moment: whoever can wait should."""

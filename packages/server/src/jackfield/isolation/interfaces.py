@@ -46,6 +46,8 @@ class IsolateSpec:
         owner: The installation; its isolates count together and are retired together.
         image_path: Code image of the release.
         config: Configuration as msgpack, without secrets.
+        tenant_id: Who shares the node with whom: tenants take turns. The installation itself when it is empty.
+        tenant_isolates: How many isolates the tenant may have at the same time; 0: as the node's settings say.
     """
 
     key: tuple[str, int]
@@ -57,6 +59,8 @@ class IsolateSpec:
     secret_names: list[str]
     memory_mb: int
     concurrency: int
+    tenant_id: str = ""
+    tenant_isolates: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class CallResult:
     Attributes:
         value: Msgpack of the result.
         is_cold: Whether a process had to be started for it.
+        is_unstarted: Whether it is certain that no line of the handler has run: the process ended before it read the
+            call. Such a call can be made again.
     """
 
     status: Status
@@ -88,6 +94,7 @@ class CallResult:
     host_calls: int = 0
     peak_kb: int = 0
     is_cold: bool = False
+    is_unstarted: bool = False
     log: list[LogLine] = field(default_factory=list[LogLine])
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
+from jackfield.isolation import priority
 from jackfield.isolation.interfaces import CallLimits, CallRequest, CallResult, HostCalls, IsolateSpec, Status
 from jackfield.isolation.supervisor import Death, Supervisor
+from jackfield_sandbox import image as images
 from jackfield_sdk import wire
 from jackfield_sdk.errors import WireError
 
@@ -38,12 +43,16 @@ class Isolate:
         last_used: Monotonic seconds.
         is_retired: Ends after the present call.
         is_dead: Its channel is closed.
+        is_lowered: It runs only when nobody else wants to.
+        footprint_kb: What it is taken to need, as its pool counts.
+        on_lost: Told when it has ended and the node has not asked for it.
     """
 
     __slots__ = (
-        "_birth", "_cpu_at_rest", "_deaths", "_frames", "_is_called", "_killed_for", "_loop", "_out", "_queued_bytes",
-        "_reader", "_ready", "_socket", "_spec", "_waiter", "calls", "is_dead", "is_retired", "last_used", "memory_mb",
-        "number",
+        "_birth", "_cpu_at_kill", "_cpu_at_rest", "_deaths", "_frames", "_held", "_is_call_last", "_is_called",
+        "_is_unread", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader", "_ready", "_socket", "_spec",
+        "_waiter", "calls", "footprint_kb", "is_dead", "is_lowered", "is_retired", "last_used", "memory_mb", "number",
+        "on_lost",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +71,9 @@ class Isolate:
         self.last_used = time.monotonic()
         self.is_retired = False
         self.is_dead = False
+        self.is_lowered = False
+        self.footprint_kb = 0
+        self.on_lost: Callable[[Isolate], None] | None = None
         self._spec: IsolateSpec | None = None
         self._loop = asyncio.get_running_loop()
         self._frames: deque[bytes] = deque()
@@ -73,7 +85,11 @@ class Isolate:
         self._reader = wire.FrameReader(frame_bytes)
         self._queued_bytes = frame_bytes
         self._is_called = False
+        self._held = b""
+        self._is_call_last = False
+        self._is_unread = False
         self._cpu_at_rest = -1
+        self._cpu_at_kill = 0
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)  # the socket's own signature
         try:
@@ -89,6 +105,7 @@ class Isolate:
             raise
         finally:
             theirs.close()
+        self._birth.on_birth = self._on_birth
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     @property
@@ -107,14 +124,26 @@ class Isolate:
         if self._spec is not None:
             raise RuntimeError("an isolate never changes what it runs")
         self._spec = spec
-        self._write(
-            wire.frame(wire.Load(wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, image))
+        at, length = _locate(image, spec.entry) if image else (0, 0)
+        load = wire.Load(
+            wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, len(image), at, length
         )
+        self._write(wire.frame(load) + image)
 
     @property
     def pid(self) -> int:
         """Its process id, or 0."""
         return self._birth.pid
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether its zygote has been replaced."""
+        return self._birth.zygote.is_draining
+
+    @property
+    def zygote_is_gone(self) -> bool:
+        """Whether its zygote has ended, and it with it."""
+        return self._birth.zygote.is_ended
 
     async def call(self, request: CallRequest, host_calls: HostCalls) -> CallResult:
         """Run one call to its end, which is a result in every case."""
@@ -130,7 +159,7 @@ class Isolate:
         watch = _Watch(self, limits, cpu_before)
         try:
             call = wire.Call(number, request.kind, request.handler, request.payload, request.context, request.is_plain)
-            self._write(wire.frame(call))
+            self._send_call(wire.frame(call))
             await self._converse(number, limits, host_calls, result)
         except _EndedError:
             await self._explain(result)
@@ -146,9 +175,11 @@ class Isolate:
             watch.stop()
             self._is_called = False
             self.last_used = time.monotonic()
-        if self._birth.death is not None:
-            result.cpu_us = max(0, self._birth.death.cpu_us - cpu_before // 1000)
-            result.peak_kb = self._birth.death.peak_kb
+        death = self._birth.death
+        if death is not None:
+            spent_us = death.cpu_us if death.is_measured else self._cpu_at_kill // 1000
+            result.cpu_us = max(0, spent_us - cpu_before // 1000)
+            result.peak_kb = death.peak_kb
         else:
             self._cpu_at_rest = self.cpu_ns()
             result.cpu_us = max(0, self._cpu_at_rest - cpu_before) // 1000
@@ -159,6 +190,10 @@ class Isolate:
         """End the process now."""
         if self._killed_for is None:
             self._killed_for = reason
+            self._cpu_at_kill = self.cpu_ns()
+        if self.is_lowered:
+            # To die takes processor time as well.
+            self.restore()
         self._birth.kill()
         self.close()
 
@@ -170,7 +205,27 @@ class Isolate:
             if self._out:
                 self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
+            # Its zygote says so too, unless it hangs.
+            self._birth.watch()
+            if self._killed_for is None and self.on_lost is not None:
+                self.on_lost(self)
         self._wake()
+
+    def sleeps(self) -> bool:
+        """Whether its main thread waits for something, rather than for a processor."""
+        return priority.state(self.pid) in ("S", "T", "t")
+
+    def lower(self) -> None:
+        """From now on, it runs only when nobody else wants to."""
+        if self.pid and not self.is_lowered:
+            self.is_lowered = True
+            priority.lower(self.pid)
+
+    def restore(self) -> bool:
+        """It runs like any other again; False where only root could see to that."""
+        if self.is_lowered and self.pid and priority.restore(self.pid):
+            self.is_lowered = False
+        return not self.is_lowered
 
     async def gone(self) -> None:
         """Wait until the process does not exist any more."""
@@ -270,11 +325,13 @@ class Isolate:
 
     async def _explain(self, result: CallResult) -> None:
         """Why the process ended: by our hand, or as the kernel says."""
-        death: Death | None = None
-        try:
-            death = await asyncio.wait_for(asyncio.shield(self._deaths), 2.0)
-        except TimeoutError:
-            self._birth.kill()
+        death = self._birth.death
+        # Of one that has not been forked yet there is nothing to wait for.
+        if death is None and self._birth.pidfd >= 0:
+            try:
+                death = await asyncio.wait_for(asyncio.shield(self._deaths), 2.0)
+            except TimeoutError:
+                self._birth.kill()
         reason = self._killed_for
         if reason is None or reason == "crashed":
             reason = "crashed"
@@ -286,6 +343,22 @@ class Isolate:
                     reason = "violation"
         result.status = reason
         result.failure = _failure(reason, death)
+        result.is_unstarted = self._is_unstarted(death, result)
+
+    def _is_unstarted(self, death: Death | None, result: CallResult) -> bool:
+        """Whether it is certain that the handler has not begun.
+
+        That nothing was heard of it proves nothing. These do: the call was never written; the kernel says that the end
+        of what was written was never read; or somebody killed the process before it had said that it was ready, which
+        it does before it looks at a call.
+        """
+        if self._killed_for is not None:
+            return False
+        if self._held or (self._is_call_last and (self._is_unread or bool(self._out))):
+            return True
+        if death is None or self._ready is not None or result.host_calls:
+            return False
+        return death.with_zygote or (death.status & 0x7F == signal.SIGKILL and not death.oom_kill)
 
     # -- the channel -----------------------------------------------------------------------------------------------
 
@@ -294,6 +367,10 @@ class Isolate:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            # The kernel's way to say that the other side has ended with something of ours unread.
+            self._is_unread = True
+            data = b""
         except OSError:
             data = b""
         if not data:
@@ -325,8 +402,23 @@ class Isolate:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _send_call(self, data: bytes) -> None:
+        """Write a call: only when the process is there. What waits in the channel of one that has not been forked yet
+        may still be run when a zygote that hung goes on, and could never be given to another one."""
+        self._held = data
+        if self._birth.pidfd >= 0:
+            self._on_birth()
+
+    def _on_birth(self) -> None:
+        if self._held:
+            data, self._held = self._held, b""
+            self._write(data)
+            self._is_call_last = True
+
     def _write(self, data: bytes) -> None:
+        self._is_call_last = False
         if self.is_dead:
+            self._is_unread = True
             return
         if not self._out:
             try:
@@ -335,6 +427,7 @@ class Isolate:
                 sent = 0
             except OSError:
                 # It has died; the reader will see the end of the channel.
+                self._is_unread = True
                 return
             if sent == len(data):
                 return
@@ -348,6 +441,7 @@ class Isolate:
         except BlockingIOError:
             return
         except OSError:
+            self._is_unread = True
             sent = len(self._out)
         del self._out[:sent]
         if not self._out:
@@ -356,6 +450,12 @@ class Isolate:
     def _on_death(self, death: Death) -> None:
         if not self._deaths.done():
             self._deaths.set_result(death)
+        # What it said last may not have been read yet.
+        while not self.is_dead:
+            before = len(self._frames), self._reader.pending_bytes
+            self._on_readable()
+            if before == (len(self._frames), self._reader.pending_bytes):
+                break
         self.close()
 
     # -- cost ------------------------------------------------------------------------------------------------------
@@ -371,7 +471,10 @@ class Isolate:
             return 0
 
 
+# Isolates of one release are sent the same object.
+_locate = functools.lru_cache(maxsize=64)(images.locate)
 _CUT = "(output cut: over the limit)"
+_PRESSURE_S = 5.0
 
 
 class _Watch:
@@ -413,6 +516,13 @@ def _failure(reason: Status, death: Death | None) -> wire.Failure:
     }
     if reason in texts:
         return wire.Failure(*texts[reason])
+    if reason == "overloaded":
+        return wire.Failure(
+            "node-memory-short", "the machine ran short of memory, and the call was ended", "Try again.",
+            retry_after_s=_PRESSURE_S,
+        )  # fmt: skip
+    if death is not None and death.with_zygote:
+        return wire.Failure("isolate-lost", "the node lost the plugin's process; it is not the plugin's fault")
     how = ""
     if death is not None:
         signal_number = death.status & 0x7F

@@ -1,80 +1,67 @@
-"""The node's side of a zygote: starts it, asks it for isolates, hears of their deaths, replaces it when it dies."""
+"""The node's side of zygotes: starts one, asks it for isolates, and replaces it when it dies, hangs, leaks or is old.
+
+Isolates are asked of one. Another stands by, so that calls do not wait for a start when the first one dies. One that is
+replaced in time goes on until its last isolate has gone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import select
-import signal
 import socket
-import subprocess
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from jackfield.isolation.errors import IsolationError
+from jackfield.isolation.errors import IsolationError, ZygoteBusyError
+from jackfield.isolation.zygotes import Birth, Death, Zygote
 from jackfield_sandbox.cgroup import Cgroup, CgroupParent, new_parent
 from jackfield_sandbox.launch import start_zygote
 from jackfield_sandbox.layers import Layer, layers_of
 from jackfield_sandbox.uids import UidRange
-from jackfield_sandbox.zygote import Exited, Failed, Spawn, Spawned, Started, decode_from_zygote
 
-__all__ = ["Birth", "Death", "Supervisor"]
+__all__ = ["Birth", "Death", "Supervisor", "ZygoteSettings"]
 
 _log = structlog.get_logger("jackfield.isolation")
 _START_TIMEOUT_S = 30.0
+_GONE_TIMEOUT_S = 5.0
 _GROUP_STOCK = 4
+_AGAIN_S = 2.0
+_STOPPED = ("T", "t")
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """How an isolate ended.
+class ZygoteSettings:
+    """When a zygote is replaced.
 
     Attributes:
-        status: As of wait(2).
-        oom_kill: Whether the kernel killed it for its memory group's limit.
+        spawns: After so many isolates.
+        lifetime_s: After so long.
+        memory_mb: When it has grown to this; one that is well has some 30.
+        table: When its table of descriptors has room for so many; one that is well has a handful open.
+        answer_s: When a request has waited so long while nothing else was answered either, and it sleeps: it hangs.
+        work_s: As before, when it is at work: on a machine that is short of everything a fork takes long.
+        drain_s: How long isolates of the old one may go on.
+        look_s: How often all this is looked at.
+        standby_after_s: How long after a start a second one is made ready, to take over when the first one dies.
     """
 
-    status: int
-    peak_kb: int
-    cpu_us: int
-    oom_kill: bool
-
-
-class Birth:
-    """A spawn under way, and later a living isolate as the supervisor knows it."""
-
-    __slots__ = ("_killed", "death", "group", "on_death", "pid", "pidfd", "uid")
-
-    def __init__(self, uid: int, group: Cgroup | None, on_death: Callable[[Death], None]) -> None:
-        self.uid = uid
-        self.group = group
-        self.on_death = on_death
-        self.pidfd = -1
-        self.pid = 0
-        self.death: Death | None = None
-        self._killed = False
-
-    def born(self, pidfd: int) -> None:
-        """The zygote has forked it."""
-        self.pidfd = pidfd
-        self.pid = _pid_of(pidfd)
-        if self._killed:
-            self.kill()
-
-    def kill(self) -> None:
-        """End it, whatever it is doing; at once, or as soon as it is born."""
-        self._killed = True
-        if self.pidfd >= 0 and self.death is None:
-            with contextlib.suppress(ProcessLookupError):
-                _send_kill(self.pidfd)
+    spawns: int = 50_000
+    lifetime_s: float = 12 * 3600.0
+    memory_mb: int = 256
+    table: int = 1024
+    answer_s: float = 1.0
+    work_s: float = 10.0
+    drain_s: float = 60.0
+    look_s: float = 0.25
+    standby_after_s: float = 3.0
 
 
 class Supervisor:
-    """One zygote and everything it needs.
+    """The present zygote and everything that zygotes share.
 
     Args:
         level: Isolation level; all its layers are on, or `start` raises.
@@ -82,26 +69,35 @@ class Supervisor:
         without: Layers left off; for the doctor only.
     """
 
-    def __init__(self, level: str, cache: Path, *, without: Layer = Layer(0)) -> None:
+    def __init__(
+        self, level: str, cache: Path, *, without: Layer = Layer(0), settings: ZygoteSettings | None = None
+    ) -> None:
         self.level = level
         self.layers = layers_of(level) & ~without
         self.zygote_layers = Layer(0)
         self.restarts = 0
+        self.rotations = 0
+        self.on_change: Callable[[], None] | None = None
+        """Told when isolates are asked of another zygote than before."""
         self._cache = cache
         self._without = without
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._births: dict[int, Birth] = {}
-        self._number = 0
+        self._settings = settings or ZygoteSettings()
+        self._memory_bytes: int | None = None
+        self._zygote: Zygote | None = None
+        self._standby: Zygote | None = None
+        self._draining: dict[Zygote, float] = {}
+        self._ended: set[Zygote] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._uids: UidRange | None = None
         self._free_uids: list[int] = []
         self._groups: CgroupParent | None = None
         self._stock: list[Cgroup] = []
         self._restart: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._is_stopping = False
 
     async def start(self) -> None:
-        """Start the zygote and wait until it is sealed and ready.
+        """Start a zygote and wait until it is sealed and ready.
 
         Raises:
             IsolationError: A layer of the level cannot be had here; the message names it.
@@ -112,48 +108,60 @@ class Supervisor:
                 self._free_uids = list(range(self._uids.first + self._uids.size - 1, self._uids.first - 1, -1))
             if Layer.CGROUP in self.layers and self._groups is None:
                 self._groups = new_parent()
-            # On this thread: the kernel ends the zygote together with the thread that started it.
-            self._process, self._control = start_zygote(self.level, cache=self._cache, without=self._without)
-        except (OSError, RuntimeError) as error:
-            self._release()
+                if self._memory_bytes is not None:
+                    self._groups.limit(self._memory_bytes)
+            self._zygote = await self._start_one()
+        except (OSError, RuntimeError, IsolationError) as error:
+            await self._release()
             raise IsolationError(f"isolation level {self.level} cannot be held: {error}") from error
-        self._control.setblocking(False)  # the socket's own signature
-        loop = asyncio.get_running_loop()
-        try:
-            data = await asyncio.wait_for(loop.sock_recv(self._control, 4096), _START_TIMEOUT_S)
-        except (TimeoutError, ConnectionError):
-            data = b""
-        first = decode_from_zygote(data) if data else Failed(0, "it ended without a word")
-        if not isinstance(first, Started):
-            reason = first.reason if isinstance(first, Failed) else "it does not speak our protocol"
-            self._release()
-            raise IsolationError(f"isolation level {self.level} cannot be held: the zygote says: {reason}")
-        self.zygote_layers = Layer(first.layers)
-        loop.add_reader(self._control.fileno(), self._on_control)
+        self.zygote_layers = self._zygote.layers
+        if not self._keepers:
+            loop = asyncio.get_running_loop()
+            self._keepers = [
+                loop.create_task(self._watch(), name="zygote-watcher"),
+                loop.create_task(self._stand_by(), name="zygote-standby"),
+            ]
 
     async def stop(self) -> None:
         """End the zygote, every isolate, and remove what they had. It can be started again."""
         self._is_stopping = True
-        if self._restart is not None:
-            self._restart.cancel()
-            with contextlib.suppress(asyncio.CancelledError, IsolationError):
-                await self._restart
-            self._restart = None
-        self._release()
+        for task in (*self._keepers, self._restart):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, IsolationError):
+                    await task
+        self._keepers, self._restart = [], None
+        await self._release()
         self._is_stopping = False
 
-    def _release(self) -> None:
-        self._drop_zygote()
-        if self._groups is not None:
-            for group in self._stock:
-                self._groups.give_back(group)
-            self._stock.clear()
-            self._groups.close()
-            self._groups = None
-        if self._uids is not None:
-            self._uids.close()
-            self._uids = None
-            self._free_uids.clear()
+    @property
+    def is_ready(self) -> bool:
+        """Whether isolates can be asked for."""
+        return self._zygote is not None and not self._is_stopping
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """Process id of the present zygote's outer half."""
+        return None if self._zygote is None else self._zygote.pid
+
+    @property
+    def zygote_pids(self) -> list[int]:
+        """Process ids of all zygotes that are there, both halves."""
+        zygotes = [self._zygote, self._standby, *self._draining, *self._ended]
+        return sorted({pid for zygote in zygotes if zygote for pid in (zygote.pid, zygote.inner_pid) if pid})
+
+    def limit_memory(self, memory_bytes: int) -> None:
+        """What all isolates together may take, where the kernel can hold it; before `start`."""
+        self._memory_bytes = memory_bytes
+
+    def memory_bytes(self) -> int | None:
+        """What all isolates take together beyond what they share with their zygote; None where nobody counts it."""
+        return None if self._groups is None else self._groups.used_bytes()
+
+    def zygote_kb(self) -> int:
+        """Resident memory of the present zygote, which its isolates share; 0 when nothing can be seen of it."""
+        vitals = None if self._zygote is None else self._zygote.vitals()
+        return 0 if vitals is None else vitals.rss_kb
 
     def spawn(
         self,
@@ -171,34 +179,204 @@ class Supervisor:
             stray: A descriptor that the isolate must not be able to use: the doctor's bait.
 
         Raises:
-            IsolationError: There is no zygote at the moment.
+            ZygoteBusyError: There is no zygote at the moment, or it is behind.
+            IsolationError: Something else is used up.
         """
-        if self._control is None or self._is_stopping:
-            raise IsolationError("no zygote is running", retry_after_s=1)
+        zygote = self._zygote
+        if zygote is None or self._is_stopping:
+            raise ZygoteBusyError("no zygote is running", retry_after_s=1)
         if self._uids is not None and not self._free_uids:
             raise IsolationError("no user id is free for another isolate", retry_after_s=1)
         group = self._take_group(memory_bytes)
         uid = 0 if self._uids is None else self._free_uids.pop()
-        self._number += 1
-        number = self._number
-        request = Spawn(number, uid, memory_bytes, descriptors, threads, group is not None)
         passed = [channel.fileno(), image, *([] if group is None else [group.procs])]
         if stray is not None:
             passed.append(stray)
-        birth = Birth(uid, group, on_death)
-        self._births[number] = birth
         try:
-            socket.send_fds(self._control, [request.encode()], passed)
+            return zygote.spawn(uid, group, memory_bytes, descriptors, threads, passed, on_death)
         except OSError as error:
-            del self._births[number]
-            self._recycle(birth)
-            raise IsolationError(f"the zygote does not take requests: {error}", retry_after_s=1) from error
-        return birth
+            self._recycle(uid, group, is_clean=True)
+            if not isinstance(error, BlockingIOError):
+                self._on_end(zygote)
+            raise ZygoteBusyError(f"the zygote does not take requests: {error}", retry_after_s=1) from error
 
-    @property
-    def zygote_pid(self) -> int | None:
-        """Process id of the zygote's outer half."""
-        return None if self._process is None else self._process.pid
+    async def rotate(self) -> None:
+        """Start a new zygote, ask isolates of it from then on, and end the old one when it has none left.
+
+        Raises:
+            IsolationError: No new one can be started; the old one stays.
+        """
+        try:
+            new = self._take_standby() or await self._start_one()
+        except (OSError, RuntimeError) as error:
+            raise IsolationError(f"no new zygote can be started: {error}") from error
+        old, self._zygote = self._zygote, new
+        self.rotations += 1
+        if old is not None:
+            old.is_draining = True
+            self._draining[old] = time.monotonic() + self._settings.drain_s
+        self._tell()
+
+    # -- zygotes ---------------------------------------------------------------------------------------------------
+
+    async def _start_one(self) -> Zygote:
+        # On this thread: the kernel ends the zygote together with the thread that started it.
+        process, control = start_zygote(self.level, cache=self._cache, without=self._without)
+        zygote = Zygote(process, control, self._on_exit, self._on_end)
+        try:
+            await zygote.ready(_START_TIMEOUT_S)
+        except BaseException:
+            self._end(zygote)
+            raise
+        return zygote
+
+    def _take_standby(self) -> Zygote | None:
+        """The one that stands by, if it is well."""
+        zygote, self._standby = self._standby, None
+        if zygote is None or zygote.is_ended:
+            return None
+        vitals = zygote.vitals()
+        if vitals is None or vitals.state in _STOPPED:
+            self._end(zygote)
+            return None
+        return zygote
+
+    def _end(self, zygote: Zygote) -> None:
+        """End one; it is waited for in `_release` at the latest."""
+        self._ended.add(zygote)
+        zygote.end()
+
+        async def forget() -> None:
+            await zygote.gone()
+            self._ended.discard(zygote)
+
+        task = asyncio.get_running_loop().create_task(forget(), name="zygote-end")
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    async def _release(self) -> None:
+        for zygote in (*self._draining, self._standby, self._zygote):
+            if zygote is not None:
+                self._end(zygote)
+        self._zygote = self._standby = None
+        self._draining.clear()
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=_GONE_TIMEOUT_S)
+        if self._groups is not None:
+            for group in self._stock:
+                self._groups.give_back(group)
+            self._stock.clear()
+            self._groups.close()
+            self._groups = None
+        if self._uids is not None:
+            self._uids.close()
+            self._uids = None
+            self._free_uids.clear()
+
+    def _on_end(self, zygote: Zygote) -> None:
+        """A zygote has died, or has to."""
+        _log.error("a zygote has died", isolates=len(zygote.births), draining=zygote.is_draining)
+        self._draining.pop(zygote, None)
+        if zygote is self._standby:
+            self._standby = None
+        is_present = zygote is self._zygote
+        if is_present:
+            self._zygote = None
+        self._end(zygote)
+        if not is_present or self._is_stopping:
+            return
+        self._zygote = self._take_standby()
+        if self._zygote is None:
+            self._begin_restart()
+        else:
+            self.restarts += 1
+            self._tell()
+
+    def _begin_restart(self) -> None:
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.get_running_loop().create_task(self._start_again(), name="zygote-restart")
+
+    async def _start_again(self) -> None:
+        delay_s = 0.05
+        while not self._is_stopping:
+            self.restarts += 1
+            try:
+                zygote = await self._start_one()
+            except (OSError, RuntimeError, IsolationError) as error:
+                _log.error("the zygote cannot be started again", reason=str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 5.0)
+            else:
+                if self._zygote is not None:
+                    self._end(zygote)
+                    return
+                self._zygote = zygote
+                _log.info("a new zygote runs", restarts=self.restarts)
+                self._tell()
+                return
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            # Not from within a `spawn` that has just found out that its zygote is dead.
+            asyncio.get_running_loop().call_soon(self.on_change)
+
+    async def _watch(self) -> None:
+        """Replace the present zygote when it is not well, end old ones when they are done."""
+        while True:
+            await asyncio.sleep(self._settings.look_s)
+            now = time.monotonic()
+            for zygote, until in list(self._draining.items()):
+                if not zygote.births or now > until:
+                    del self._draining[zygote]
+                    self._end(zygote)
+                elif self._hangs(zygote):
+                    # What it was asked for will never come. The living go on; who waits is told, and asks the new one.
+                    zygote.give_up_unborn()
+            if self._groups is not None:
+                self._groups.tidy()
+            zygote = self._zygote
+            reason = None if zygote is None else self._ailment(zygote, now)
+            if zygote is None or reason is None:
+                continue
+            _log.warning("a zygote is replaced", reason=reason, isolates=len(zygote.births), spawned=zygote.spawned)
+            try:
+                await self.rotate()
+            except IsolationError as error:
+                _log.error("the zygote cannot be replaced", reason=str(error))
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _stand_by(self) -> None:
+        """See to it that there is a second one."""
+        await asyncio.sleep(self._settings.standby_after_s)
+        while True:
+            try:
+                if self._standby is None and self._zygote is not None:
+                    self._standby = await self._start_one()
+            except (OSError, RuntimeError, IsolationError) as error:
+                _log.error("no second zygote can be started", reason=str(error))
+                await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(self._settings.look_s)
+
+    def _hangs(self, zygote: Zygote) -> bool:
+        vitals, silent_s = zygote.vitals(), zygote.silent_s()
+        state = "" if vitals is None else vitals.state
+        return state in _STOPPED or silent_s > (self._settings.answer_s if state == "S" else self._settings.work_s)
+
+    def _ailment(self, zygote: Zygote, now: float) -> str | None:
+        settings = self._settings
+        if self._hangs(zygote):
+            return "it does not answer"
+        vitals = zygote.vitals()
+        if vitals is not None:
+            if vitals.rss_kb > settings.memory_mb * 1024:
+                return "memory"
+            if vitals.table > settings.table:
+                return "descriptors"
+        if zygote.spawned >= settings.spawns:
+            return "spawns"
+        return "age" if now - zygote.started_at > settings.lifetime_s else None
+
+    # -- what zygotes share ----------------------------------------------------------------------------------------
 
     def _take_group(self, memory_bytes: int) -> Cgroup | None:
         if self._groups is None:
@@ -212,120 +390,23 @@ class Supervisor:
         except OSError as error:
             raise IsolationError(f"no memory group for another isolate: {error}", retry_after_s=1) from error
 
-    def _recycle(self, birth: Birth) -> None:
-        if birth.uid:
-            # To the far end, so that an id rests as long as possible before it is used again.
-            self._free_uids.insert(0, birth.uid)
-        if birth.group is not None and self._groups is not None:
-            if len(self._stock) < _GROUP_STOCK:
-                self._stock.append(birth.group)
-            elif not self._groups.give_back(birth.group):
-                _log.warning("memory group is still in use", path=str(birth.group.path))
-
-    def _on_control(self) -> None:
-        control = self._control
-        if control is None:
-            return
-        for _ in range(64):
-            try:
-                data, descriptors, _flags, _address = socket.recv_fds(control, 4096, 2)
-            except BlockingIOError:
-                return
-            except OSError:
-                data, descriptors = b"", []
-            if not data:
-                self._on_zygote_death()
-                return
-            packet = decode_from_zygote(data)
-            if isinstance(packet, Spawned):
-                birth = self._births.get(packet.id)
-                if not descriptors:
-                    # This process has no descriptor left for it, so it could never be killed. All of them are: it is
-                    # better to start again than to have one plugin that no limit can reach.
-                    _log.error("out of descriptors: an isolate could not be taken over")
-                    self._on_zygote_death()
-                    return
-                if birth is None:
-                    os.close(descriptors[0])
-                else:
-                    birth.born(descriptors[0])
-            elif isinstance(packet, Exited):
-                self._on_exit(packet.id, packet.status, packet.peak_kb, packet.cpu_us)
-            elif isinstance(packet, Failed):
-                _log.error("an isolate could not be forked", reason=packet.reason)
-                self._on_exit(packet.id, 0, 0, 0)
-
-    def _on_exit(self, number: int, status: int, peak_kb: int, cpu_us: int) -> None:
-        birth = self._births.pop(number, None)
-        if birth is None:
-            return
-        oom_kill = False
-        if birth.group is not None:
+    def _on_exit(self, birth: Birth, death: Death) -> None:
+        group, birth.group = birth.group, None
+        if group is not None and not death.with_zygote:
             with contextlib.suppress(OSError):
-                oom_kill = birth.group.oom_kills() > 0
-        if birth.pidfd >= 0:
-            os.close(birth.pidfd)
-            birth.pidfd = -1
-        birth.death = Death(status, peak_kb, cpu_us, oom_kill)
-        if oom_kill and birth.group is not None and self._groups is not None:
-            # A group that has killed once would say so for ever.
-            self._groups.give_back(birth.group)
-            birth.group = None
-        self._recycle(birth)
-        birth.on_death(birth.death)
+                if group.oom_kills() > 0:
+                    death = replace(death, oom_kill=True)
+        birth.death = death
+        # A group that has killed once would say so for ever; one whose process was not seen to go may still hold it.
+        self._recycle(birth.uid, group, is_clean=death.is_measured and not death.oom_kill)
+        birth.on_death(death)
 
-    def _on_zygote_death(self) -> None:
-        _log.error("the zygote has died", isolates=len(self._births))
-        self._drop_zygote()
-        if not self._is_stopping and (self._restart is None or self._restart.done()):
-            self._restart = asyncio.get_running_loop().create_task(self._start_again(), name="zygote-restart")
-
-    def _drop_zygote(self) -> None:
-        if self._control is not None:
-            with contextlib.suppress(RuntimeError):  # no loop runs any more
-                asyncio.get_running_loop().remove_reader(self._control.fileno())
-            self._control.close()
-            self._control = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        for number in list(self._births):
-            birth = self._births[number]
-            if birth.pidfd >= 0:
-                _wait_gone(birth.pidfd)
-            self._on_exit(number, 9, 0, 0)
-
-    async def _start_again(self) -> None:
-        delay_s = 0.05
-        while not self._is_stopping:
-            self.restarts += 1
-            try:
-                await self.start()
-            except IsolationError as error:
-                _log.error("the zygote cannot be started again", reason=str(error))
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, 5.0)
+    def _recycle(self, uid: int, group: Cgroup | None, *, is_clean: bool) -> None:
+        if uid and self._uids is not None:
+            # To the far end, so that an id rests as long as possible before it is used again.
+            self._free_uids.insert(0, uid)
+        if group is not None and self._groups is not None:
+            if is_clean and len(self._stock) < _GROUP_STOCK:
+                self._stock.append(group)
             else:
-                _log.info("a new zygote runs", restarts=self.restarts)
-                return
-
-
-def _pid_of(pidfd: int) -> int:
-    """Process id behind a pidfd, as this process sees it; 0 when it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
-            if line.startswith("Pid:"):
-                return max(0, int(line[4:]))
-    return 0
-
-
-def _send_kill(pidfd: int) -> None:
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-
-
-def _wait_gone(pidfd: int) -> None:
-    """The kernel ends isolates with their zygote; this only waits for it to be done."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.poll(2000)
+                self._groups.give_back(group)

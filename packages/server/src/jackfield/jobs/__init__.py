@@ -16,13 +16,15 @@ from jackfield.jobs.errors import (
     EventNameInvalidError,
     EventPayloadInvalidError,
 )
+from jackfield.jobs.figures import delivery_figures
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.schemas import DeliveryOut
-from jackfield.jobs.service import Deliveries, inventory, purge, skip_open
+from jackfield.jobs.service import HELD, Deliveries, inventory, purge, release_held, skip_open
 
 __all__ = [
+    "HELD",
     "Deliver",
     "Deliveries",
     "Delivery",
@@ -40,8 +42,10 @@ __all__ = [
     "RetryPolicy",
     "Subscribers",
     "Subscription",
+    "delivery_figures",
     "inventory",
     "outbox",
     "purge",
+    "release_held",
     "skip_open",
 ]

@@ -64,11 +64,12 @@ class DeliveryResult:
 
     Attributes:
         status: `retry` counts as a failure; after too many the delivery is dead. `dead` ends it at once. `skipped`:
-            there was nothing to do.
-        retry_after_s: The handler's own wish; the back-off decides when absent.
+            there was nothing to do. `deferred`: it was not begun, for want of a quota or a place, and comes again as
+            often as it takes.
+        retry_after_s: The handler's own wish, or when there will be a place; the back-off decides when absent.
     """
 
-    status: Literal["done", "retry", "dead", "skipped"]
+    status: Literal["done", "retry", "dead", "skipped", "deferred"]
     code: str | None = None
     message: str | None = None
     retry_after_s: float | None = None

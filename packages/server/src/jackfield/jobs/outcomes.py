@@ -14,6 +14,7 @@ INTERRUPTION_LIMIT = 20
 """How often the node may die under a delivery before the delivery is suspected of being the cause."""
 
 _LONGEST_WISH_S = 86_400.0
+_SHORTEST_DEFER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,12 @@ def decide(result: DeliveryResult, *, failures: int, max_attempts: int, policy: 
     """What an attempt's result means, after so many failures before it."""
     is_failure = result.status in {"retry", "dead"}
     failures += is_failure
-    if result.status == "retry" and failures < max_attempts:
+    if result.status == "deferred" or (result.status == "retry" and failures < max_attempts):
         wish = result.retry_after_s
-        delay = policy.delay_s(failures) if wish is None else min(max(wish, 0.0), _LONGEST_WISH_S)
+        delay = policy.delay_s(max(failures, 1)) if wish is None else min(max(wish, 0.0), _LONGEST_WISH_S)
+        if result.status == "deferred":
+            # Never at once, and later rather than sooner: whoever was turned away together must not come back together.
+            delay = max(delay, _SHORTEST_DEFER_S) * policy.random.uniform(1, 1 + policy.jitter)
         state, place, next_attempt_at = "pending", "waiting", now + timedelta(seconds=delay)
     else:
         state, place, next_attempt_at = "dead" if is_failure else result.status, None, None

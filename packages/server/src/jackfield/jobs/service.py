@@ -14,8 +14,10 @@ from jackfield.jobs import outbox, repository
 from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError, DeliveryStateError
 from jackfield.jobs.models import Delivery, OutboxEvent
 
-__all__ = ["Deliveries", "inventory", "purge", "skip_open"]
+__all__ = ["HELD", "Deliveries", "inventory", "purge", "release_held", "skip_open"]
 
+HELD = "plugin-quarantined"
+"""Code of deliveries that wait until their plugin is at work again."""
 _STATES = ("pending", "running", "done", "dead", "skipped")
 
 
@@ -108,6 +110,18 @@ async def skip_open(session: AsyncSession, installation_id: str, code: str = "in
         .execution_options(synchronize_session=False)
     )
     return len(skipped.all())
+
+
+async def release_held(session: AsyncSession, installation_id: str) -> None:
+    """Deliveries that waited for the plugin to be at work again become due now. In the transaction that makes it so."""
+    await session.run_sync(repository.lock)
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.installation_id == installation_id, Delivery.place == "waiting", Delivery.error_code == HELD)
+        .values(place="ready", next_attempt_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    outbox.wake_after_commit(session)
 
 
 async def inventory(session: AsyncSession, installation_id: str) -> dict[str, int]:

@@ -7,9 +7,11 @@ After that nothing of it changes; a release can only be withdrawn.
 
 from __future__ import annotations
 
+from jackfield.registry.development import Development, is_development
 from jackfield.registry.endpoints import MEDIA_TYPE, UPLOAD_PATH, router
 from jackfield.registry.errors import (
     BytecodeMismatchError,
+    DevelopmentLimitError,
     KeyInvalidError,
     KeyMissingError,
     KeyProofInvalidError,
@@ -23,13 +25,14 @@ from jackfield.registry.errors import (
     PublishInProgressError,
     ReleaseMissingError,
     SealingUnavailableError,
+    SlugConfusableError,
     SlugReservedError,
     SlugTakenError,
     StoreUnavailableError,
     UploadInterruptedError,
     VersionNotGreaterError,
 )
-from jackfield.registry.models import PluginRow, PluginTagRow, PublisherKeyRow, PublisherRow, ReleaseRow
+from jackfield.registry.models import DevelopmentRow, PluginRow, PluginTagRow, PublisherKeyRow, PublisherRow, ReleaseRow
 from jackfield.registry.repository import count_install
 from jackfield.registry.service import Registry
 from jackfield.registry.values import CatalogueEntry, Publisher, PublisherKey, Release, Sort
@@ -39,6 +42,9 @@ __all__ = [
     "UPLOAD_PATH",
     "BytecodeMismatchError",
     "CatalogueEntry",
+    "Development",
+    "DevelopmentLimitError",
+    "DevelopmentRow",
     "KeyInvalidError",
     "KeyMissingError",
     "KeyProofInvalidError",
@@ -61,6 +67,7 @@ __all__ = [
     "ReleaseMissingError",
     "ReleaseRow",
     "SealingUnavailableError",
+    "SlugConfusableError",
     "SlugReservedError",
     "SlugTakenError",
     "Sort",
@@ -68,5 +75,6 @@ __all__ = [
     "UploadInterruptedError",
     "VersionNotGreaterError",
     "count_install",
+    "is_development",
     "router",
 ]

@@ -7,6 +7,7 @@ from jackfield_sdk.errors import PackageError
 
 __all__ = [
     "BytecodeMismatchError",
+    "DevelopmentLimitError",
     "KeyInvalidError",
     "KeyMissingError",
     "KeyProofInvalidError",
@@ -62,6 +63,15 @@ class KeyMissingError(MissingError):
     code = "key-not-found"
 
 
+# Of what the plugin's own code says when it fails to import: it can say megabytes, and answers are kept.
+_MAX_MESSAGE_CHARS = 2_000
+_MAX_HINT_CHARS = 8_000
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 class PackageRefusedError(InvalidError):
     """The package breaks a rule of the format, or its code cannot be compiled or imported.
 
@@ -72,8 +82,10 @@ class PackageRefusedError(InvalidError):
 
     code = "package-invalid"
 
+    default_hint = "Correct the plugin and make the package again with `jackfield pack`."
+
     def __init__(self, error: PackageError) -> None:
-        super().__init__(str(error), hint=error.hint)
+        super().__init__(_cut(str(error), _MAX_MESSAGE_CHARS), hint=_cut(error.hint, _MAX_HINT_CHARS) or None)
         self.code = error.code  # pyright: ignore[reportAttributeAccessIssue]  # one class for all rules of the format
 
 
@@ -103,6 +115,20 @@ class SlugReservedError(ForbiddenError):
 
     code = "slug-reserved"
     default_hint = "Choose another slug."
+
+
+class SlugConfusableError(ConflictError):
+    """The slug can be taken for another publisher's. `data["other"]` is that one."""
+
+    code = "slug-confusable"
+    default_hint = "Choose a slug that differs in more than hyphens and look-alikes (`l`, `i` and `1`, `o` and `0`)."
+
+
+class DevelopmentLimitError(ConflictError):
+    """The tenant tries as many plugins as it may."""
+
+    code = "development-limit"
+    default_hint = "Development releases of plugins that are not installed are forgotten after a week."
 
 
 class VersionNotGreaterError(ConflictError):

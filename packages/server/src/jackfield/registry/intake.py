@@ -1,7 +1,8 @@
-"""Takes an upload in: to disk as it arrives, file by file, nothing kept that is not proven. Everything here blocks."""
+"""Takes an upload in: to disk as it arrives, nothing kept that is not proven. Everything here blocks."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature
@@ -25,9 +26,10 @@ class Intake:
     def __init__(self, workspace: Workspace, verify: Verify, max_bytes: int) -> None:
         self._workspace = workspace
         self._reader = PackageReader(verify, max_bytes=max_bytes)
-        self._paths: list[str] = []
+        self._sizes: dict[str, int] = {}
         with translated():
             self._package = workspace.package.open("wb")
+            self._spool = workspace.spool.open("wb")
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes.
@@ -39,9 +41,10 @@ class Intake:
         with translated():
             self._package.write(chunk)
             for file in self._reader.feed(chunk):
-                # Numbered: no name that a stranger chose is ever a name on our disk.
-                (self._workspace.spool / str(len(self._paths))).write_bytes(file.data)
-                self._paths.append(file.path)
+                # One behind the other: no name that a stranger chose is ever a name on our disk, and five thousand
+                # little files do not take five thousand inodes.
+                self._spool.write(file.data)
+                self._sizes[file.path] = len(file.data)
 
     def finish(self) -> Package:
         """No more comes.
@@ -51,16 +54,20 @@ class Intake:
         """
         with translated():
             self._package.close()
+            self._spool.close()
         return self._reader.finish()
 
     def files(self) -> dict[str, bytes]:
         """All files, by path. They are in memory from here on, so the caller lets few do this at the same time."""
-        with translated():
-            return {path: (self._workspace.spool / str(number)).read_bytes() for number, path in enumerate(self._paths)}
+        with translated(), self._workspace.spool.open("rb") as spool:
+            return {path: spool.read(size) for path, size in self._sizes.items()}
 
     def close(self) -> None:
-        """Give back the open file; also after a failure."""
-        self._package.close()
+        """Give back the open files; also after a failure."""
+        for file in (self._package, self._spool):
+            # On a full disk closing fails, too: what was not written yet cannot be. Nobody needs it any more.
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def verifier(keys: Mapping[str, PublisherKey]) -> Verify:

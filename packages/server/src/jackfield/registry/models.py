@@ -1,4 +1,4 @@
-"""Tables of the registry. Nothing here belongs to a tenant: a release is the same for all."""
+"""Tables of the registry. What is published belongs to no tenant: a release is the same for all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base
+from jackfield.db import Base, TenantOwned
 
-__all__ = ["PluginRow", "PluginTagRow", "PublisherKeyRow", "PublisherRow", "ReleaseRow"]
+__all__ = ["DevelopmentRow", "PluginRow", "PluginTagRow", "PublisherKeyRow", "PublisherRow", "ReleaseRow"]
 
 
 class PublisherRow(Base):
@@ -100,3 +100,25 @@ class ReleaseRow(Base):
     state: Mapped[str] = mapped_column(String(16))
     yank_reason: Mapped[str] = mapped_column(String(500), default="")
     published_at: Mapped[datetime]
+
+
+class DevelopmentRow(TenantOwned, Base):
+    """A release that one tenant tries and nobody else can have.
+
+    Attributes:
+        version: Made here; no other release of any tenant has it.
+        sequence: 1, 2, 3 … within the tenant's plugin.
+    """
+
+    __tablename__ = "jf_development_releases"
+    __table_args__ = (UniqueConstraint("slug", "version"), UniqueConstraint("tenant_id", "slug", "sequence"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    slug: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    sequence: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64), index=True)
+    size: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    uploaded_by: Mapped[str] = mapped_column(String(200))
+    uploaded_at: Mapped[datetime]

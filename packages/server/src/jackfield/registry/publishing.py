@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
 import msgspec
 from semantic_version import Version  # pyright: ignore[reportMissingTypeStubs]  # it has none
@@ -24,6 +24,7 @@ from jackfield.registry import repository
 from jackfield.registry.errors import (
     PackageRefusedError,
     PublishInProgressError,
+    SlugConfusableError,
     SlugReservedError,
     SlugTakenError,
     UploadInterruptedError,
@@ -32,12 +33,13 @@ from jackfield.registry.errors import (
 from jackfield.registry.intake import Intake, verifier
 from jackfield.registry.models import PluginRow, PublisherKeyRow, ReleaseRow
 from jackfield.registry.rows import key_of, publisher_row, release_of
+from jackfield.registry.slugs import skeleton
 from jackfield.registry.store import Store, Workspace
-from jackfield.registry.values import PublisherKey, Release
+from jackfield.registry.values import Release
 from jackfield.registry.verification import verified_image
 from jackfield_sandbox.layers import Level
 from jackfield_sdk.errors import PackageError
-from jackfield_sdk.package import Package
+from jackfield_sdk.package import Package, Verify
 
 __all__ = ["Publishing"]
 
@@ -55,14 +57,16 @@ class Publishing:
         max_package_bytes: int,
         reserved_slugs: frozenset[str],
         idle_s: float,
+        upload_s: float,
     ) -> None:
         self._database = database
         self._store = store
         self._clock = clock
         self._level = level
         self._max_package_bytes = max_package_bytes
-        self._reserved_slugs = reserved_slugs
+        self._reserved_skeletons = {skeleton(slug) for slug in reserved_slugs}
         self._idle_s = idle_s
+        self._upload_s = upload_s
         self._uploading: set[str] = set()
         # Checking holds a whole package in memory, and its processes keep a processor busy.
         self._checking = asyncio.Semaphore(2)
@@ -73,10 +77,12 @@ class Publishing:
         async with self._database.read(None) as session:
             await publisher_row(session, publisher_id)
             keys = {row.key_id: key_of(row) for row in await repository.keys_of(session, publisher_id)}
-        with self._alone(publisher_id):
+        with self.alone(publisher_id):
             workspace = await asyncio.to_thread(self._store.workspace)
             try:
-                package = await self._prepare(stream, publisher_id, keys, workspace)
+                package = await self.prepare(
+                    stream, workspace, verifier(keys), lambda session, found: self._admit(session, found, publisher_id)
+                )
                 async with self._storing:
                     return await self._commit(package, publisher_id, workspace, actor)
             except PackageError as error:
@@ -85,7 +91,7 @@ class Publishing:
                 await asyncio.to_thread(workspace.discard)
 
     @contextlib.contextmanager
-    def _alone(self, publisher_id: str) -> Generator[None]:
+    def alone(self, publisher_id: str) -> Generator[None]:
         if publisher_id in self._uploading:
             raise PublishInProgressError("Another upload of this publisher is under way.")
         self._uploading.add(publisher_id)
@@ -94,11 +100,19 @@ class Publishing:
         finally:
             self._uploading.discard(publisher_id)
 
-    async def _prepare(
-        self, stream: AsyncIterator[bytes], publisher_id: str, keys: Mapping[str, PublisherKey], workspace: Workspace
+    async def prepare(
+        self,
+        stream: AsyncIterator[bytes],
+        workspace: Workspace,
+        verify: Verify,
+        admit: Callable[[AsyncSession, Package], Awaitable[object]],
     ) -> Package:
-        """Everything up to a finished folder that nothing refers to."""
-        intake = Intake(workspace, verifier(keys), self._max_package_bytes)
+        """Everything up to a finished folder that nothing refers to.
+
+        Args:
+            admit: Refuses what cannot be kept whatever is in it, before the work of looking into it.
+        """
+        intake = Intake(workspace, verify, self._max_package_bytes)
         try:
             async for chunk in self._paced(stream):
                 await asyncio.to_thread(intake.feed, chunk)
@@ -107,20 +121,25 @@ class Publishing:
             intake.close()
         async with self._database.read(None) as session:
             # Asked again by the transaction that publishes; here it saves the work for what cannot be published.
-            await self._admit(session, package, publisher_id)
+            await admit(session, package)
         async with self._checking:
             await asyncio.to_thread(self._check, intake, package, workspace)
         return package
 
     async def _paced(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The stream; a sender that stands still is not waited for, it holds a place."""
+        """The stream; a sender that stands still or creeps is not waited for, it holds a place."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._upload_s
         while True:
+            patience_s = min(self._idle_s, ends_at - loop.time())
             try:
-                async with asyncio.timeout(self._idle_s):
+                async with asyncio.timeout(patience_s):
                     chunk = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
+                if patience_s < self._idle_s:
+                    raise UploadInterruptedError(f"The upload took longer than {self._upload_s:g} s.") from error
                 raise UploadInterruptedError(f"Nothing came for {self._idle_s:g} s.") from error
             yield chunk
 
@@ -134,11 +153,15 @@ class Publishing:
         key = await session.get(PublisherKeyRow, package.signature.key_id)
         if key is None or key.revoked_at is not None:
             # While the upload ran: when it began, the key was good.
-            raise PackageError(f"the key {package.signature.key_id} was revoked", code="key-revoked")
-        if slug in self._reserved_slugs:
-            raise SlugReservedError(f"Nobody can publish as {slug}.", slug=slug)
+            raise PackageError(
+                f"the key {package.signature.key_id} was revoked", code="key-revoked", hint="Sign with another key."
+            )
+        self.check_reserved(slug)
         plugin = await session.get(PluginRow, slug, with_for_update=True)
         if plugin is None:
+            other = await repository.look_alike(session, slug, publisher_id)
+            if other is not None:
+                raise SlugConfusableError(f"{slug} can be taken for {other}.", slug=slug, other=other)
             return None
         if plugin.publisher_id != publisher_id:
             raise SlugTakenError(f"{slug} belongs to another publisher.", slug=slug)
@@ -148,6 +171,15 @@ class Publishing:
                 f"{slug} {version} is not greater than {newest}.", slug=slug, version=version, newest=str(newest)
             )
         return plugin
+
+    def check_reserved(self, slug: str) -> None:
+        """Refuse a slug that nobody may have.
+
+        Raises:
+            SlugReservedError: It is one.
+        """
+        if skeleton(slug) in self._reserved_skeletons:
+            raise SlugReservedError(f"Nobody can publish as {slug}.", slug=slug)
 
     async def _commit(self, package: Package, publisher_id: str, workspace: Workspace, actor: str) -> Release:
         listing, now = package.listing, self._clock.now()

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.registry.models import PluginRow, PluginTagRow, PublisherKeyRow, PublisherRow, ReleaseRow
+from jackfield.registry.slugs import skeleton, skeleton_of
 from jackfield.registry.values import Sort
 from jackfield_sdk.manifest import Manifest
 
@@ -19,6 +20,7 @@ __all__ = [
     "count_install",
     "find_plugins",
     "keys_of",
+    "look_alike",
     "newest_release",
     "refresh_plugin",
     "releases_of",
@@ -39,6 +41,14 @@ async def keys_of(session: AsyncSession, publisher_id: str) -> Sequence[Publishe
 async def versions_of(session: AsyncSession, slug: str) -> Sequence[str]:
     """Every version that was ever published."""
     return (await session.scalars(select(ReleaseRow.version).where(ReleaseRow.slug == slug))).all()
+
+
+async def look_alike(session: AsyncSession, slug: str, publisher_id: str) -> str | None:
+    """Another publisher's plugin for which this slug can be taken."""
+    query = select(PluginRow.slug).where(
+        skeleton_of(PluginRow.slug) == skeleton(slug), PluginRow.publisher_id != publisher_id
+    )
+    return await session.scalar(query.limit(1))
 
 
 async def next_sequence(session: AsyncSession, slug: str) -> int:

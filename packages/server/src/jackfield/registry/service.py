@@ -17,6 +17,7 @@ from jackfield.db import Database
 from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.records import audit
 from jackfield.registry import repository
+from jackfield.registry.development import Development, is_development
 from jackfield.registry.errors import (
     KeyInvalidError,
     KeyMissingError,
@@ -63,6 +64,7 @@ class Registry:
         reserved_slugs: Slugs that nobody may take, beside the platform's own: the first words of the host's events, so
             that a plugin's events cannot be taken for the host's.
         idle_s: An upload that sends nothing for so long is given up.
+        upload_s: So is one that takes longer than this in all.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Registry:
         reserved_slugs: Collection[str] = (),
         clock: Clock | None = None,
         idle_s: float = 30.0,
+        upload_s: float = 600.0,
     ) -> None:
         self._database = database
         self._store = Store(data_dir / "store")
@@ -87,7 +90,9 @@ class Registry:
             max_package_bytes=max_package_bytes,
             reserved_slugs=_RESERVED | frozenset(reserved_slugs),
             idle_s=idle_s,
+            upload_s=upload_s,
         )
+        self.development = Development(database, self._store, self._clock, self._publishing)
 
     async def start(self) -> None:
         """Remove what uploads left behind that died with their process."""
@@ -172,7 +177,8 @@ class Registry:
             PublishInProgressError: Another upload of the publisher is under way.
             PackageRefusedError: The package breaks a rule; its `code` says which.
             BytecodeMismatchError, ManifestMismatchError: The package is not what it says.
-            SlugTakenError, SlugReservedError, VersionNotGreaterError: The release cannot be of this plugin.
+            SlugTakenError, SlugReservedError, SlugConfusableError: The slug cannot be had.
+            VersionNotGreaterError: The plugin has this release, or a later one.
             UploadInterruptedError: The upload ended early or stood still.
             SealingUnavailableError, StoreUnavailableError: Not now.
         """
@@ -183,10 +189,16 @@ class Registry:
     async def release(self, slug: str, version: str | None = None) -> Release:
         """One release, withdrawn or not; without a version the newest that can be installed and is no pre-release.
 
+        A development release is found by its version too. `Release.tenant_id` says who may have it.
+
         Raises:
             PluginMissingError: There is no such plugin.
             ReleaseMissingError: It has no such release.
         """
+        if version is not None and is_development(version):
+            found = await self.development.find(slug, version)
+            if found is not None:
+                return found
         rows = await self._rows(slug)
         row = (
             repository.newest_release(rows)

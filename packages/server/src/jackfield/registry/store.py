@@ -24,7 +24,7 @@ class Workspace:
     """A folder for one upload. It is locked while it is used, so that another process can tell it from a leftover.
 
     Attributes:
-        spool: For files on their way.
+        spool: File for contents on their way.
         release: What becomes the release's folder.
     """
 
@@ -34,7 +34,6 @@ class Workspace:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.spool = folder / "spool"
         self.release = folder / "release"
-        self.spool.mkdir()
         self.release.mkdir()
 
     @property
@@ -109,6 +108,15 @@ class Store:
             target.chmod(0o555)
             for path in (target, target.parent, self._root):
                 _sync(path)
+
+    def remove(self, digest: str) -> None:
+        """Forget a package that nothing names any more. What runs from it goes on: files stay while they are open."""
+        target = self._folder(digest)
+        with translated(), contextlib.suppress(FileNotFoundError):
+            target.chmod(0o755)
+            doomed = Path(tempfile.mkdtemp(dir=self._incoming))  # a crash leaves it to the next sweep
+            target.rename(doomed / "removed")
+            shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self) -> int:
         """Remove the workspaces that processes left behind when they died; the number of them."""

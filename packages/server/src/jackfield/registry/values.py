@@ -43,6 +43,7 @@ class Release:
         image_path: Code image that isolates run from.
         package_path: The package file as it was uploaded.
         state: `yanked`: not offered any more; where it is installed, it stays.
+        tenant_id: The only tenant that may have it, when it is a development release.
     """
 
     slug: str
@@ -56,6 +57,7 @@ class Release:
     state: Literal["published", "yanked"]
     yank_reason: str = ""
     size: int = 0
+    tenant_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

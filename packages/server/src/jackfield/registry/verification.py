@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from semantic_version import SimpleSpec  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
@@ -46,6 +46,9 @@ def verified_image(package: Package, files: Mapping[str, bytes], level: Level | 
         if error.code == "sealing-failed":
             raise SealingUnavailableError(f"Packages cannot be checked now: {error}") from error
         raise
+    except (UnicodeDecodeError, RecursionError) as error:
+        # An import may send anything in the manifest's place: text that is not UTF-8, a nest without end.
+        raise PackageError(f"what the code says of itself cannot be read: {error}", code="sealed-crashed") from error
     try:
         # The entry is the packer's word: code does not know the name of the file it is in.
         declared = parse_manifest({**described, "entry": manifest.entry})
@@ -88,6 +91,19 @@ def _check_words(manifest: Manifest) -> None:
             raise PackageError(
                 f"{where}: {text!r} is not a version range", code="range-invalid", hint="Write `>=1.2,<2` or `^1.2`."
             ) from error
-    for name in ("name", "summary", "author"):
-        if not getattr(manifest, name).isprintable():
-            raise PackageError(f"{name}: it has characters that cannot be seen", code="manifest-invalid")
+    for where, text in _lines(manifest):
+        if not text.isprintable():
+            raise PackageError(
+                f"{where}: it has characters that cannot be seen", code="manifest-invalid", hint="Write it in one line."
+            )
+
+
+def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Texts that are shown in one line, where a line end would make two statements out of one."""
+    yield from ((name, getattr(manifest, name)) for name in ("name", "summary", "author", "licence", "category"))
+    yield from (("tags", tag) for tag in manifest.tags)
+    yield from (("permission_reasons", reason) for reason in manifest.permission_reasons.values())
+    yield from (("widgets", widget.title) for widget in manifest.widgets)
+    yield from (("pages", page.title) for page in manifest.pages)
+    yield from (("menu", item.label) for item in manifest.menu)
+    yield from (("field_types", field.label) for field in manifest.field_types)
