@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 Sampler = Callable[[int], Awaitable[list[float]]]
-"""One round: so many figures wanted; seconds, bytes or rates come back, at least one."""
+"""One round: so many figures wanted; seconds, bytes or rates come back, none at all where they cannot be had."""
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
@@ -58,8 +58,10 @@ class Figure:
     unit: str
     statistic: Callable[[Sequence[float]], float]
 
-    def of(self, rounds: Sequence[Sequence[float]]) -> float:
-        """The median over the rounds, in our unit."""
+    def of(self, rounds: Sequence[Sequence[float]]) -> float | None:
+        """The median over the rounds, in our unit; None when a round is empty."""
+        if not all(rounds):
+            return None
         return median(self.statistic(figures) for figures in rounds) * _SCALES[self.unit]
 
 

@@ -7,6 +7,7 @@ table with a silent gap reads as a win.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -131,7 +132,13 @@ def build(peers: Iterable[str]) -> None:
     Raises:
         PeerError: One of them cannot be built.
     """
-    wanted = set(peers)
+    with (HERE / ".setup-lock").open("w") as lock:
+        # Two runs at once would pull the modules from under each other.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build(set(peers))
+
+
+def _build(wanted: set[str]) -> None:
     # Also when the venv is there: each is imported once, so that a broken one is found before minutes of measuring.
     for peer in ("dify_plugin", "pluggy"):
         if peer in wanted:

@@ -18,7 +18,7 @@ from rounds import answer_rounds
 
 MESSAGE = b"x" * 64
 AT_ONCE = 8
-STRETCH_S = 0.5
+STRETCH_S = 0.2
 
 
 def start_echo() -> socket.socket:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cold_call import PAUSE_S
 from benchmarks.harness import Effort, Figure, Ours, Question, Sampler, Series, mean, p50
-from benchmarks.isolate_memory import ISOLATED_VM, pss_bytes
+from benchmarks.isolate_memory import ISOLATED_VM, shares_of
 
 if TYPE_CHECKING:
     from benchmarks.host import Installed
@@ -39,7 +39,7 @@ AT_ONCE = 4
 ALONE = 200
 # What the node has open for each isolate: channel, handle, memory group; and for everything else.
 DESCRIPTORS_EACH = 3
-DESCRIPTORS_ELSE = 4096
+DESCRIPTORS_ELSE = 256
 # As the platform counts them before it starts.
 MB_EACH = 2
 SAFE_PART = 0.75
@@ -65,7 +65,7 @@ async def ours(effort: Effort) -> AsyncIterator[Mapping[str, Ours]]:
             pids = host.platform.isolates.pids()
             if len(pids) < alive:
                 raise RuntimeError(f"{len(pids)} isolates are alive instead of {alive}")
-            return [pss_bytes(pid) for pid in pids[:: max(1, len(pids) // count)]]
+            return shares_of(pids[:: max(1, len(pids) // count)])
 
         beside = [("what the machine has less", _always([less]))]
         if groups is not None:
@@ -121,9 +121,10 @@ def crowd_size(effort: Effort) -> int:
         processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         possible["processes of one user (ulimit -u)"] = wanted if processes == -1 else processes // 2
     what, most = min(possible.items(), key=lambda pair: pair[1])
+    most = max(2, most)
     if most < wanted:
         print(f"benchmarks: only {most} of {wanted} isolates can be alive here, for want of {what}", file=sys.stderr)
-    return max(2, min(wanted, most))
+    return min(wanted, most)
 
 
 async def _wake(crowd: Sequence[Installed]) -> None:

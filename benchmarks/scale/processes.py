@@ -85,7 +85,7 @@ def _name(processes: int) -> str:
 
 
 def _pings(processes: int) -> Beside:
-    return Beside(Program("socketpair pings at once", "ping", (OUR_PYTHON, "ping.py", "rate", str(processes))), 4)
+    return Beside(Program("socketpair pings at once", "ping", (OUR_PYTHON, "ping.py", "rate", str(processes))), 10)
 
 
 QUESTIONS = (
@@ -96,7 +96,7 @@ QUESTIONS = (
             Question(
                 name=_name(processes),
                 figures=(Figure(_name(processes), "/s", p50),),
-                count=4,
+                count=10,
                 rounds=3,
                 ours=None,
                 peers=(_pings(processes),),

@@ -16,7 +16,7 @@ from benchmarks.host import SMALL, Installed, started
 
 # As at the peer, `peers/ping.py`.
 AT_ONCE = 8
-STRETCH_S = 0.5
+STRETCH_S = 0.2
 
 
 async def serve() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import httpx
@@ -78,6 +79,11 @@ class Till:
             self.sales += 1
             return StreamingResponse(iter([b"x" * 400_000] * 4))
 
+        @router.post("/streamed")
+        async def streamed(_caller: MemberCaller, request: Request) -> int:
+            self.sales += 1
+            return len([chunk async for chunk in request.stream() if chunk])
+
         @router.post("/refused")
         async def refused(_caller: MemberCaller) -> Response:
             self.sales += 1
@@ -85,7 +91,9 @@ class Till:
 
         self.answers = SqlAnswers(database, clock)
         app = application(CALLERS, router)
-        self.app = BodyLimitMiddleware(IdempotencyMiddleware(app, CALLERS, self.answers), 10_000)
+        self.app = BodyLimitMiddleware(
+            IdempotencyMiddleware(app, CALLERS, self.answers, streamed={"/streamed"}), 10_000
+        )
 
 
 @pytest.fixture
@@ -108,6 +116,18 @@ async def test_the_repetition_gets_the_same_answer_and_has_no_effect(till: Till)
     assert again.headers["idempotency-replayed"] == "true"
     assert "set-cookie" in first.headers
     assert "set-cookie" not in again.headers
+
+
+async def test_a_body_that_is_streamed_is_not_held(till: Till) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 100
+
+    async with client(till.app, "ann") as http:
+        answer = await http.post("/streamed", content=chunks(), headers={"Idempotency-Key": "k"})
+    assert answer.json() == 3, "the handler sees the chunks as they come"
+    assert (await post(till, "/streamed", "k")).json() == 1
+    assert till.sales == 2
 
 
 async def test_without_a_key_each_request_counts(till: Till) -> None:

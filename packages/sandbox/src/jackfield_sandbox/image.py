@@ -95,7 +95,7 @@ def build(files: Mapping[str, bytes], code: Mapping[str, bytes]) -> bytes:
 def pack(modules: dict[str, Module], resources: dict[str, tuple[int, int]], blobs: bytes | bytearray) -> bytes:
     """Put an image together from its parts."""
     header = msgspec.msgpack.encode(_Header(importlib.util.MAGIC_NUMBER, modules, resources), order="deterministic")
-    return b"".join((MAGIC, _LENGTH.pack(len(header)), header, bytes(blobs)))
+    return b"".join((MAGIC, _LENGTH.pack(len(header)), header, blobs))
 
 
 class Image:

@@ -28,6 +28,9 @@ __all__ = ["SealedRun", "build_image", "compile_modules", "describe"]
 
 _MEMORY_BYTES = 512 * 1024 * 1024
 _TIMEOUT_S = 60.0
+_DESCRIBE_S = 30.0
+_REFUSALS = 100
+"""Capability calls while a package is made that are refused; who goes on asking is ended."""
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
@@ -45,6 +48,7 @@ class SealedRun:
         self._reader = wire.FrameReader()
         self._stack = contextlib.ExitStack()
         self._pidfd = -1
+        self._refused = 0
         try:
             self._start(image)
         except BaseException:
@@ -140,6 +144,9 @@ class SealedRun:
                 self._frames.extend(self._reader.feed(data))
             message = wire.decode_to_node(self._frames.pop(0))
             if isinstance(message, wire.HostCall):
+                self._refused += 1
+                if self._refused > _REFUSALS:
+                    raise WireError("it asked for capabilities again and again")
                 refusal = wire.Failure(
                     "unavailable", "no capabilities while a package is made", "Use them in handlers."
                 )
@@ -180,7 +187,10 @@ def describe(image: bytes, entry: str, slug: str, *, level: Level | None = None)
     Raises:
         PackageError: `plugin-import-failed` with the trace as hint, or `manifest-invalid`.
     """
-    with _translated("importing the plugin"), SealedRun(image, level=level) as run:
+    with (
+        _translated("importing the plugin", _DESCRIBE_S),
+        SealedRun(image, level=level, timeout_s=_DESCRIBE_S) as run,
+    ):
         if (failure := run.load(slug, entry).failure) is not None:
             raise PackageError(
                 f"the plugin cannot be imported: {failure.message}", code="plugin-import-failed",
@@ -193,12 +203,12 @@ def describe(image: bytes, entry: str, slug: str, *, level: Level | None = None)
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Any:
+def _translated(what: str, timeout_s: float = _TIMEOUT_S) -> Any:
     try:
         yield
     except TimeoutError as error:
-        raise PackageError(f"{what} took longer than {_TIMEOUT_S:.0f} s", code="sealed-timeout") from error
-    except (WireError, ConnectionError, msgspec.DecodeError) as error:
+        raise PackageError(f"{what} took longer than {timeout_s:.0f} s", code="sealed-timeout") from error
+    except (WireError, ConnectionError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PackageError(f"{what} ended without an answer: {error}", code="sealed-crashed") from error
 
 

@@ -328,13 +328,14 @@ class Platform:
             redoc_url=None,
         )
         app.state.authenticator = self.tenants
-        app.add_middleware(IdempotencyMiddleware, authenticator=self.tenants, answers=self._answers)
+        uploads = (registry_.UPLOAD_PATH, lifecycle.DEVELOPMENT_PATH)
+        app.add_middleware(
+            IdempotencyMiddleware, authenticator=self.tenants, answers=self._answers, streamed=frozenset(uploads)
+        )
         app.add_middleware(
             BodyLimitMiddleware,
             limit_bytes=self.settings.max_body_bytes,
-            overrides=dict.fromkeys(
-                (registry_.UPLOAD_PATH, lifecycle.DEVELOPMENT_PATH), self.settings.max_package_bytes
-            ),
+            overrides=dict.fromkeys(uploads, self.settings.max_package_bytes),
         )
         app.add_middleware(TraceMiddleware, tracing=self._tracing)
         add_problem_handlers(app)

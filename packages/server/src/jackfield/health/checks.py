@@ -174,23 +174,25 @@ class Checks:
                 row.lease_until, row.next_check_at = None, next_check_at
 
     async def _adopt(self) -> None:
-        """Installations that nobody has heard of yet get their moment, somewhere in the long interval."""
+        """Installations that nobody has heard of yet get their moment, somewhere in the long interval, not at once."""
         now = self._clock.monotonic()
         if now < self._adopt_at:
             return
         self._adopt_at = now + _ADOPT_EVERY_S
+        after = ""
         while True:
             async with self._database.read(None) as session:
-                found = await repository.unknown_installations(session, _ADOPT_BATCH)
+                found = await repository.unknown_installations(session, _ADOPT_BATCH, after)
             if not found:
                 return
+            after = found[-1][1]
             try:
                 async with self._database.write(None) as session:
                     session.add_all(
                         repository.fresh_row(
                             tenant_id, installation_id,
                             next_check_at=self._clock.now()
-                            + timedelta(seconds=self._settings.rest_interval_s * self._random.random()),
+                            + timedelta(seconds=self._settings.rest_interval_s * self._random.uniform(0.25, 1.0)),
                         )
                         for tenant_id, installation_id in found
                     )  # fmt: skip

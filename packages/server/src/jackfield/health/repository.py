@@ -76,14 +76,16 @@ def fresh_row(
     )  # fmt: skip
 
 
-async def unknown_installations(session: AsyncSession, limit: int) -> list[tuple[str, str]]:
-    """Tenant and id of active installations without a row."""
+async def unknown_installations(session: AsyncSession, limit: int, after: str = "") -> list[tuple[str, str]]:
+    """Tenant and id of active installations without a row, by id, from behind one."""
     rows = await session.execute(
         select(InstallationRow.tenant_id, InstallationRow.id)
         .where(
+            InstallationRow.id > after,
             InstallationRow.state == State.ACTIVE.value,
             ~exists().where(HealthCheckRow.installation_id == InstallationRow.id),
         )
+        .order_by(InstallationRow.id)
         .limit(limit)
     )
     return [(tenant_id, installation_id) for tenant_id, installation_id in rows]

@@ -10,6 +10,7 @@ body: an answer marked `Cache-Control: no-store`, because it holds a secret, and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -91,10 +92,17 @@ class IdempotencyMiddleware:
     """Honours the header on writes of known callers; without a key, or a caller, it steps aside.
 
     Put it inside `BodyLimitMiddleware`: it reads the whole body, to tell a repetition from another request.
+
+    Args:
+        streamed: Paths whose bodies are too large to be held, and that happen at most once by themselves: a version
+            that is there cannot be published again. The key is not looked at.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, answers: Answers) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, answers: Answers, streamed: Container[str] = ()
+    ) -> None:
         self._app = app
+        self._streamed = streamed
         self._authenticator = authenticator
         self._answers = answers
 
@@ -105,7 +113,7 @@ class IdempotencyMiddleware:
         headers = Headers(scope=scope)
         key = headers.get("idempotency-key")
         subject = None if key is None else await self._subject(bearer_token(headers.get("authorization")))
-        if key is None or subject is None:
+        if key is None or subject is None or route_path(scope) in self._streamed:
             await self._app(scope, receive, send)
             return
         if not 1 <= len(key) <= 255 or not all("!" <= char <= "~" for char in key):

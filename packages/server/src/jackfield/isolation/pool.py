@@ -42,8 +42,8 @@ _IDLE_CPU_NS = 50_000_000
 """Processor time that an isolate may use between calls: who rests needs none."""
 _MEMORY_CHECK_CALLS = 64
 _MEMORY_WATERMARK = 0.75
-_DESCRIPTORS_EACH = 2
-"""What an isolate costs this process: its channel, and the handle that it is killed by."""
+_DESCRIPTORS_EACH = 3
+"""What an isolate costs this process: its channel, the handle that it is killed by, and its memory group's."""
 _DESCRIPTORS_ELSE = 4096
 
 _LOWERED_IDLE_S = 5.0

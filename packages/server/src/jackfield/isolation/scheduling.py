@@ -48,6 +48,8 @@ class Tenant:
         clock: Nanoseconds used, as fair queueing counts.
         used_ns: Nanoseconds used recently; fades.
         is_over: Uses more than its part while others are there.
+        is_flooding: So, by many short calls: it is the node's own time that it uses.
+        calls: Begun since that was last looked at.
         seen: When it last called, in ticks.
     """
 
@@ -61,6 +63,8 @@ class Tenant:
     clock: float = 0.0
     used_ns: float = 0.0
     is_over: bool = False
+    is_flooding: bool = False
+    calls: int = 0
     seen: int = -1
 
 

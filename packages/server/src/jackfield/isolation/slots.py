@@ -3,7 +3,8 @@
 A tenant without a running call gets a slot at once: who uses little never waits for those who use much. Beyond its
 first one, the tenants that are awake share what there is. A call gives its slot back while it sleeps. One that burns a
 processor keeps its slot and runs only when nobody else wants to, and so do all calls of a tenant that uses more than
-its part.
+its part. Of many short calls of such a tenant one runs at a time: what they take is the node's event loop, which has no
+classes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _HOG_FOR_GOOD_NS = 50_000_000
 _STARVED_TICKS = 100
 _OVER_NS = 60_000_000.0
 """Recent use under which nobody is over his part: about an eighth of a processor."""
+_FLOOD_CALLS = 25
+"""Calls within `_FADE_TICKS`: five hundred a second."""
 _SLEEPS_BELOW = 0.2
 _PARKED_TICKS = 8
 
@@ -99,11 +102,12 @@ class Slots:
     def has_one_for(self, tenant: Tenant) -> bool:
         """Whether one more call of a tenant may start."""
         running = tenant.running
-        return not running or (running < self._share and self._taken < self._count)
+        return not running or (running < self._share and self._taken < self._count and not tenant.is_flooding)
 
     def begin(self, isolate: Isolate, place: Place) -> None:
         """A call takes a slot."""
         place.tenant.running += 1
+        place.tenant.calls += 1
         self._taken += 1
         self.busy[isolate] = Running(place, self._tick)
         if place.tenant.is_over:
@@ -193,8 +197,7 @@ class Slots:
         since = self._tick - _AWAKE_TICKS
         for tenant in [tenant for tenant in self._awake if tenant.seen < since and not tenant.running]:
             del self._awake[tenant]
-            tenant.is_over = False
-            tenant.used_ns = 0.0
+            _forget_use(tenant)
         count = len(self._awake)
         total_ns = 0.0
         for tenant in self._awake:
@@ -203,12 +206,19 @@ class Slots:
         part_ns = max(_OVER_NS, total_ns / count if count else 0.0)
         for tenant in self._awake:
             tenant.is_over = count > 1 and tenant.used_ns > part_ns
+            tenant.is_flooding = tenant.is_over and tenant.calls > _FLOOD_CALLS
+            tenant.calls = 0
         before, self._share = self._share, max(1, self._count // count) if count else self._count
         return self._share > before
 
     def _rest(self) -> None:
         for tenant in self._awake:
-            tenant.is_over = False
-            tenant.used_ns = 0.0
+            _forget_use(tenant)
         self._awake.clear()
         self._share = self._count
+
+
+def _forget_use(tenant: Tenant) -> None:
+    tenant.is_over = tenant.is_flooding = False
+    tenant.used_ns = 0.0
+    tenant.calls = 0

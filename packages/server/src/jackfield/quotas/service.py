@@ -68,6 +68,7 @@ class Quotas:
         self._policies: dict[str, Policy] = {}
         self._tenants: dict[str, Account] = {}
         self._pairs: dict[str, tuple[Account, Account]] = {}
+        self._plugins: dict[str, dict[str, Account]] = {}
         self._dirty: list[Account] = []
         self._unsent: list[Spent] = []
         self._unknown: set[str] = set()
@@ -378,6 +379,9 @@ class Quotas:
             await repository.drop_windows(session, int(now // WINDOW_S) - 2, self._clock.now())
         plugins = {id: pair for id, pair in self._pairs.items() if not pair[1].is_idle(now)}
         self._pairs = plugins
+        self._plugins = {}
+        for id, (_, plugin) in plugins.items():
+            self._plugins.setdefault(plugin.key[0], {})[id] = plugin
         alive = {pair[0].key[0] for pair in plugins.values()}
         self._tenants = {
             id: account for id, account in self._tenants.items() if id in alive or not account.is_idle(now)
@@ -419,6 +423,7 @@ class Quotas:
         plugin.last_used = self._now()
         plugin.hear(self._elsewhere.get(plugin.key, 0))
         pair = self._pairs[installation_id] = (tenant, plugin)
+        self._plugins.setdefault(tenant_id, {})[installation_id] = plugin
         return pair
 
     def _account(self, tenant_id: str) -> Account:
@@ -472,9 +477,9 @@ class Quotas:
                 changed[tenant_id] = self._policies[tenant_id] = policy
                 if (tenant := self._tenants.get(tenant_id)) is not None:
                     tenant.allow(policy.tenant)
-        if changed:
-            for _, plugin in self._pairs.values():
-                if (allowed := changed.get(plugin.key[0])) is not None and allowed.plugin != plugin.quotas:
+        for tenant_id, allowed in changed.items():
+            for plugin in self._plugins.get(tenant_id, {}).values():
+                if allowed.plugin != plugin.quotas:
                     plugin.allow(allowed.plugin)
 
     def _apply(self, rule: repository.Rule) -> list[str]:
