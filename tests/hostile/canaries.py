@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 __all__ = ["Canaries", "planted"]
 
@@ -88,8 +89,7 @@ def planted() -> Generator[Canaries]:
         (folder / "planted.py").write_text(f"VALUE = {canaries.make('module')!r}\n")
         for path in folder.iterdir():
             path.chmod(0o666)
-        os.environ[_VARIABLE] = canaries.make("environment")
-        stack.callback(os.environ.pop, _VARIABLE)
+        stack.enter_context(mock.patch.dict(os.environ, {_VARIABLE: canaries.make("environment")}))
         kinds: Iterable[tuple[str, Any, int, int]] = (
             ("tcp_port", ("127.0.0.1", 0), socket.AF_INET, socket.SOCK_STREAM),
             ("udp_port", ("127.0.0.1", 0), socket.AF_INET, socket.SOCK_DGRAM),

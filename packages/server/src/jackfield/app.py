@@ -272,7 +272,8 @@ class Platform:
         Raises:
             TimeoutError: It took longer.
         """
-        await asyncio.wait_for(self.dispatcher.drain(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await self.dispatcher.drain()
 
     async def _attack_ourselves(self) -> None:
         if self.settings.isolation == "none":

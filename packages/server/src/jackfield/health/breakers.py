@@ -18,7 +18,7 @@ from jackfield.invocation import Invocation, Outcome
 from jackfield.settings import BreakerSettings
 from jackfield_sdk.wire import Failure
 
-__all__ = ["KINDS", "BreakerReport", "Breakers"]
+__all__ = ["KINDS", "BreakerReport", "Breakers", "is_blameless"]
 
 _log = structlog.get_logger("jackfield.health")
 
@@ -29,7 +29,8 @@ _FAILURES = frozenset({"error", "timeout", "cpu", "memory", "crashed", "violatio
 """Ends that a plugin is to blame for. An error for the user, a veto and a wish to be asked later are answers; a refusal
 and an overload are ours."""
 _NEUTRAL = frozenset({"refused", "overloaded"})
-_CALLER_GONE = "caller-gone"
+_BLAMELESS = frozenset({("timeout", "caller-gone"), ("crashed", "isolate-lost")})
+"""Status and code of ends that say nothing about the plugin: somebody hung up, or our own process took it along."""
 _INSTALLATIONS = 20_000
 _PROBE_S = 1.0
 _REASON_CHARS = 300
@@ -113,8 +114,8 @@ class Breakers:
         known = self._known.get(invocation.installation.id)
         if (known is None and not is_failure) or invocation.kind not in KINDS:
             return
-        if is_failure and outcome.failure is not None and outcome.failure.code == _CALLER_GONE:
-            is_failure, is_neutral = False, True  # whoever hung up says nothing about the plugin
+        if is_failure and is_blameless(outcome):
+            is_failure, is_neutral = False, True
         else:
             is_neutral = outcome.status in _NEUTRAL
         known = self._of(known, invocation, create=is_failure)
@@ -229,3 +230,8 @@ def _refusal(breaker: _Breaker, left_s: float) -> Failure:
 def _where(invocation: Invocation) -> dict[str, str]:
     installation = invocation.installation
     return {"tenant": installation.tenant_id, "plugin": installation.slug, "handler": invocation.handler}
+
+
+def is_blameless(outcome: Outcome) -> bool:
+    """Whether a call ended badly through no doing of the plugin. Its own failures, whatever their code, never do."""
+    return outcome.failure is not None and (outcome.status, outcome.failure.code) in _BLAMELESS

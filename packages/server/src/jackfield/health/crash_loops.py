@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from jackfield.clock import Clock
-from jackfield.health.breakers import KINDS
+from jackfield.health.breakers import KINDS, is_blameless
 from jackfield.invocation import Invocation, Outcome
 from jackfield.settings import CrashSettings
 from jackfield_sdk.wire import Failure
@@ -97,7 +97,7 @@ class CrashLoops:
     def settle(self, invocation: Invocation, outcome: Outcome) -> Condemned | None:
         """How a call ended; the installation, when that was one death too many."""
         weight = self._weights.get(outcome.status)
-        if weight is None or invocation.kind not in _KINDS:
+        if weight is None or invocation.kind not in _KINDS or is_blameless(outcome):
             return None
         loop = self._of(invocation)
         if loop is None or loop.is_condemned:

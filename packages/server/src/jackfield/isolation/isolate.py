@@ -45,14 +45,44 @@ class Isolate:
         is_dead: Its channel is closed.
         is_lowered: It runs only when nobody else wants to.
         footprint_kb: What it is taken to need, as its pool counts.
+        is_worn: It has served its time, and goes on until the next one is loaded.
+        load_s: How long its plugin took to load, or one like it; 0 until that is known.
         on_lost: Told when it has ended and the node has not asked for it.
+        on_word: Told when it has said something.
     """
 
     __slots__ = (
-        "_birth", "_cpu_at_kill", "_cpu_at_rest", "_deaths", "_frames", "_held", "_is_call_last", "_is_called",
-        "_is_unread", "_killed_for", "_loop", "_out", "_queued_bytes", "_reader", "_ready", "_socket", "_spec",
-        "_waiter", "calls", "footprint_kb", "is_dead", "is_lowered", "is_retired", "last_used", "memory_mb", "number",
+        "_assigned_at",
+        "_birth",
+        "_cpu_at_kill",
+        "_cpu_at_rest",
+        "_deaths",
+        "_frames",
+        "_held",
+        "_is_call_last",
+        "_is_called",
+        "_is_unread",
+        "_killed_for",
+        "_loop",
+        "_out",
+        "_queued_bytes",
+        "_reader",
+        "_ready",
+        "_socket",
+        "_spec",
+        "_waiter",
+        "calls",
+        "footprint_kb",
+        "is_dead",
+        "is_lowered",
+        "is_retired",
+        "is_worn",
+        "last_used",
+        "load_s",
+        "memory_mb",
+        "number",
         "on_lost",
+        "on_word",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +104,10 @@ class Isolate:
         self.is_lowered = False
         self.footprint_kb = 0
         self.on_lost: Callable[[Isolate], None] | None = None
+        self.on_word: Callable[[], None] | None = None
+        self.is_worn = False
+        self.load_s = 0.0
+        self._assigned_at = 0.0
         self._spec: IsolateSpec | None = None
         self._loop = asyncio.get_running_loop()
         self._frames: deque[bytes] = deque()
@@ -124,6 +158,7 @@ class Isolate:
         if self._spec is not None:
             raise RuntimeError("an isolate never changes what it runs")
         self._spec = spec
+        self._assigned_at = time.monotonic()
         at, length = _locate(image, spec.entry) if image else (0, 0)
         load = wire.Load(
             wire.PROTOCOL_VERSION, spec.slug, spec.entry, spec.config, spec.secret_names, len(image), at, length
@@ -152,7 +187,7 @@ class Isolate:
         self._is_called = True
         self.number += 1
         number = self.number
-        result = CallResult("ok", is_cold=self.calls == 1)
+        result = CallResult("ok", is_cold=self.calls == 1 and not self.load_s)
         # What it burnt since its last call, in a thread that it left behind, is charged to this one.
         cpu_before = self._cpu_at_rest if self._cpu_at_rest >= 0 else self.cpu_ns()
         limits = request.limits
@@ -297,6 +332,8 @@ class Isolate:
         if message.protocol != wire.PROTOCOL_VERSION:
             raise WireError(f"protocol {message.protocol}")
         self._ready = message
+        # One that was made ready ahead of its first call has been told what it takes.
+        self.load_s = self.load_s or time.monotonic() - self._assigned_at
 
     def _finish(self, message: wire.Result, size: int, limits: CallLimits, result: CallResult) -> None:
         if size > limits.result_bytes:
@@ -329,7 +366,8 @@ class Isolate:
         # Of one that has not been forked yet there is nothing to wait for.
         if death is None and self._birth.pidfd >= 0:
             try:
-                death = await asyncio.wait_for(asyncio.shield(self._deaths), 2.0)
+                async with asyncio.timeout(2.0):
+                    death = await asyncio.shield(self._deaths)
             except TimeoutError:
                 self._birth.kill()
         reason = self._killed_for
@@ -386,6 +424,8 @@ class Isolate:
             self.kill("violation")
             return
         self._wake()
+        if self.on_word is not None:
+            self.on_word()
 
     def _is_expected(self) -> bool:
         """It may speak while it is starting or being called, and no further ahead of us than a bound.

@@ -40,6 +40,10 @@ _OLD_PART = 10
 """How many isolates of a zygote that was replaced are ended in a sweep: so many, or one in so many of all."""
 _IDLE_CPU_NS = 50_000_000
 """Processor time that an isolate may use between calls: who rests needs none."""
+_HEAVY_S = 0.1
+"""A plugin that loads longer is made ready before it is needed: worn isolates go on until their heir is loaded, one
+that has died is replaced at once, and idle ones stay longer."""
+_HEAVY_IDLE = 3
 _MEMORY_CHECK_CALLS = 64
 _MEMORY_WATERMARK = 0.75
 _DESCRIPTORS_EACH = 3
@@ -453,13 +457,56 @@ class IsolatePool:
         if isolate.is_dead:
             self._killed += 1
             self._forget(isolate)
-        elif isolate.is_retired or isolate.calls >= self._settings.calls or self._is_swollen(place, isolate, result):
+            if isolate.load_s > _HEAVY_S and place.crashes <= 1 and not isolate.is_retired:
+                self._load_ahead(isolate)
+        elif isolate.is_retired or (self._is_worn(place, isolate, result) and not self._has_heir(place, isolate)):
             self._end(isolate)
         else:
             place.idle.setdefault(isolate.spec.key, []).append(isolate)
             self._shelf.add(place.tenant, isolate)
         if self._turns.count:
             self._dispatch()
+
+    def _is_worn(self, place: Place, isolate: Isolate, result: CallResult | None) -> bool:
+        if isolate.calls >= self._settings.calls or self._is_swollen(place, isolate, result):
+            isolate.is_worn = True
+        return isolate.is_worn
+
+    def _has_heir(self, place: Place, isolate: Isolate) -> bool:
+        """Whether a plugin that takes long to load has its next isolate loading, while a worn one goes on."""
+        if isolate.load_s <= _HEAVY_S:
+            return False
+        if place.heir is None and self._is_running and self._has_room(place, isolate.spec):
+            with contextlib.suppress(IsolationError, OSError):
+                heir = place.heir = self._spawn(place, isolate.spec)
+                heir.load_s = isolate.load_s
+                heir.on_word = lambda: self._inherit(place, heir)
+        return place.heir is not None
+
+    def _inherit(self, place: Place, heir: Isolate) -> None:
+        """It is loaded: calls go to it from now on."""
+        heir.on_word = None
+        if place.heir is not heir:
+            return
+        place.heir = None
+        place.idle.setdefault(heir.spec.key, []).append(heir)
+        self._shelf.add(place.tenant, heir)
+        for isolate in list(place.isolates):
+            if isolate.is_worn:
+                self._retire(place, isolate)
+        if self._turns.count:
+            self._dispatch()
+
+    def _load_ahead(self, lost: Isolate) -> None:
+        """Start the next isolate of an installation before its next call."""
+        place = self._place(lost.spec)
+        if self._is_running and self._has_room(place, lost.spec):
+            with contextlib.suppress(IsolationError, OSError):
+                fresh = self._spawn(place, lost.spec)
+                fresh.load_s = lost.load_s
+                place.idle.setdefault(lost.spec.key, []).append(fresh)
+                self._shelf.add(place.tenant, fresh)
+        self._tidy(place)
 
     def _note_end(self, place: Place, result: CallResult) -> None:
         """Isolates that end badly, one after the other, are started less and less often."""
@@ -522,6 +569,8 @@ class IsolatePool:
             if not idle:
                 del place.idle[isolate.spec.key]
         place.isolates.discard(isolate)
+        if place.heir is isolate:
+            place.heir = None
         if not isolate.is_retired:
             place.fresh -= 1
         place.tenant.isolates -= 1
@@ -554,14 +603,8 @@ class IsolatePool:
         if not is_wanted or not self._is_running or now - place.replaced_at < _REPLACED_EVERY_S:
             return
         # Before the next call meets it. Not again and again: it may be the plugin's own doing.
-        place = self._place(spec)
-        place.replaced_at = now
-        if self._has_room(place, spec):
-            with contextlib.suppress(IsolationError, OSError):
-                fresh = self._spawn(place, spec)
-                place.idle.setdefault(spec.key, []).append(fresh)
-                self._shelf.add(place.tenant, fresh)
-        self._tidy(place)
+        self._place(spec).replaced_at = now
+        self._load_ahead(isolate)
 
     def _on_new_zygote(self) -> None:
         """Isolates are asked of another zygote from now on, spares too; those who waited for it have their turn."""
@@ -608,7 +651,7 @@ class IsolatePool:
         """One that is idle."""
         if isolate.is_dead:
             self._forget(isolate)
-        elif isolate.last_used < horizon:
+        elif isolate.last_used < horizon - (self._settings.idle_s * _HEAVY_IDLE if isolate.load_s > _HEAVY_S else 0):
             self._end(isolate)
         elif isolate.idle_cpu_ns() > _IDLE_CPU_NS:
             # A thread, or a forged end of a call, outlives the call and with it the call's limits.

@@ -80,6 +80,7 @@ class Place:
         call_s: How long its calls take.
         footprint_kb: What its isolates take; 0 when none has been looked at.
         replaced_at: When an idle isolate that had died was last replaced.
+        heir: One that is loading and will take over from those that are worn out.
     """
 
     owner: str
@@ -95,6 +96,7 @@ class Place:
     call_s: float = 0.0
     footprint_kb: int = 0
     replaced_at: float = float("-inf")
+    heir: Isolate | None = None
 
     def took(self, seconds: float) -> None:
         """Note how long a call took."""

@@ -188,7 +188,10 @@ class Zygote:
             IsolationError: It cannot seal anything here; the message is its own.
         """
         try:
-            data = await asyncio.wait_for(self._loop.sock_recv(self._control, 4096), timeout_s)
+            # Not `wait_for`: in Python 3.11 it forgets a cancellation that comes together with the answer, and whoever
+            # has cancelled us would wait for ever.
+            async with asyncio.timeout(timeout_s):
+                data = await self._loop.sock_recv(self._control, 4096)
         except (TimeoutError, ConnectionError):
             data = b""
         first = decode_from_zygote(data) if data else Failed(0, "it ended without a word")
@@ -222,7 +225,12 @@ class Zygote:
         return birth
 
     def silent_s(self) -> float:
-        """For how long a request has waited for its answer while nothing else was answered either."""
+        """For how long a request has waited for its answer while nothing else was answered either.
+
+        What it has said and we have not read counts: a node that was busy itself must not take that for silence.
+        """
+        if self._unborn and not self.is_ended:
+            self._on_control()
         for birth in self._unborn.values():
             return time.monotonic() - max(birth.asked_at, self.heard_at)
         return 0.0

@@ -175,7 +175,8 @@ class Dispatcher:
             await self._answer(asked)
         rest_s = await self._patiently(self._rest_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), rest_s)
+            async with asyncio.timeout(rest_s):
+                await self._wake.wait()
 
     async def _round(self, group: asyncio.TaskGroup) -> bool:
         """Make deliveries, write down ends, claim.

@@ -124,7 +124,8 @@ class Recorder:
         is_replayed = False
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_full.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._is_full.wait()
             self._is_full.clear()
             try:
                 if not is_replayed:
