@@ -74,15 +74,16 @@ class Started(NamedTuple):
 
 
 class Spawned(NamedTuple):
-    """zygote → node, with a pidfd."""
+    """zygote → node, with a pidfd. `pid` is its process id as the zygote sees it."""
 
     id: int
+    pid: int
 
 
 class Exited(NamedTuple):
     """zygote → node: an isolate is gone. `status` as of wait(2)."""
 
-    id: int
+    pid: int
     status: int
     peak_kb: int
     cpu_us: int
@@ -100,7 +101,7 @@ FromZygote = Started | Spawned | Exited | Failed
 # Fixed-size packets: between two forks the zygote must write to as few pages as it can, since each page it writes to is
 # one that the isolates before and after do not share any more.
 _SPAWN = struct.Struct("<QQQII?Q")
-_SPAWNED = struct.Struct("<BQ")
+_SPAWNED = struct.Struct("<BQQ")
 _EXITED = struct.Struct("<BQqqq")
 _STARTED = struct.Struct("<BQQ")
 _FAILED = struct.Struct("<BQ")
@@ -119,7 +120,7 @@ def decode_from_zygote(data: bytes) -> FromZygote:
     kind = data[:1]
     try:
         if kind == b"S":
-            return Spawned(_SPAWNED.unpack(data)[1])
+            return Spawned(*_SPAWNED.unpack(data)[1:])
         if kind == b"E":
             return Exited(*_EXITED.unpack(data)[1:])
         if kind == b"R":
@@ -142,6 +143,8 @@ def main(kept: list[object]) -> None:
         kept: What must stay where it lies in memory.
     """
     boot = msgspec.json.decode(sys.argv[1], type=Boot)
+    # Where the node keeps its files is no isolate's business.
+    sys.argv[:] = sys.orig_argv[:] = [""]
     # It comes with the number it had in a node that may have thousands open; ours are all low.
     number = os.dup(boot.control)
     os.close(boot.control)
@@ -167,7 +170,6 @@ class _Zygote:
         self._optional = Layer(boot.optional_layers)
         self._sealer = Sealer(self._layers)
         self._needs_cgroup = Layer.CGROUP in self._layers
-        self._children: dict[int, int] = {}
         self._base_bytes = 0
         self._pid = os.getpid()
         self._kept = kept
@@ -297,10 +299,9 @@ class _Zygote:
             finally:
                 os._exit(2)
         number = _SPAWN.unpack(data)[0]
-        self._children[pid] = number
         pidfd = os.pidfd_open(pid)
         self._control.sendmsg(
-            [_SPAWNED.pack(83, number)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", pidfd))]
+            [_SPAWNED.pack(83, number, pid)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", pidfd))]
         )
         os.close(pidfd)
         for descriptor in descriptors:
@@ -346,14 +347,12 @@ class _Zygote:
             mount(source, message.entry, message.code_at, message.code_bytes)
 
     def _reap(self) -> None:
-        while self._children:
+        while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            number = self._children.pop(pid, None)
-            if number is not None:
-                cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
-                self._control.send(_EXITED.pack(69, number, status, usage.ru_maxrss, cpu_us))
+            cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
+            self._control.send(_EXITED.pack(69, pid, status, usage.ru_maxrss, cpu_us))

@@ -321,7 +321,7 @@ class Isolate:
             else:
                 self._on_ready(message)
                 if message.failure is not None:
-                    result.status = "unsealed" if message.failure.code == "seal-failed" else "failed"
+                    result.status = _AT_IMPORT.get(message.failure.code, "failed")
                     result.failure = message.failure
                     self.kill("crashed")
                     return
@@ -391,6 +391,9 @@ class Isolate:
         it does before it looks at a call.
         """
         if self._killed_for is not None:
+            return False
+        if self._ready is None and self.pid and death is not None and _ended_itself(death):
+            # While it was imported: a crash, counted and not repeated.
             return False
         if self._held or (self._is_call_last and (self._is_unread or bool(self._out))):
             return True
@@ -513,6 +516,7 @@ class Isolate:
 
 # Isolates of one release are sent the same object.
 _locate = functools.lru_cache(maxsize=64)(images.locate)
+_AT_IMPORT: dict[str, Status] = {"seal-failed": "unsealed", "memory-exceeded": "memory"}
 _CUT = "(output cut: over the limit)"
 _PRESSURE_S = 5.0
 
@@ -568,3 +572,8 @@ def _failure(reason: Status, death: Death | None) -> wire.Failure:
         signal_number = death.status & 0x7F
         how = f" (signal {signal_number})" if signal_number else f" (exit status {death.status >> 8})"
     return wire.Failure("plugin-crashed", f"the plugin's process ended{how}", "It is started again for the next call.")
+
+
+def _ended_itself(death: Death) -> bool:
+    """Whether it was not killed. SIGKILL comes from outside alone: seccomp keeps it from sending that to itself."""
+    return not death.with_zygote and death.status & 0x7F != signal.SIGKILL

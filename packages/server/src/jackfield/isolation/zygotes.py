@@ -157,6 +157,8 @@ class Zygote:
         self._on_exit = on_exit
         self._on_end = on_end
         self._unborn: dict[int, Birth] = {}
+        # By its process id as the zygote sees it. Kept here: what the zygote remembers, every isolate inherits.
+        self._numbers: dict[int, int] = {}
         self._number = 0
         self._inner_pid = 0
         self._is_empty = asyncio.Event()
@@ -297,6 +299,7 @@ class Zygote:
             packet = decode_from_zygote(data)
             if isinstance(packet, Spawned):
                 birth = self._unborn.pop(packet.id, None)
+                self._numbers[packet.pid] = packet.id
                 if not descriptors:
                     # This process has no descriptor left for it, so it could never be killed. All of them are: it is
                     # better to start again than to have one plugin that no limit can reach.
@@ -312,7 +315,7 @@ class Zygote:
                     birth.born(descriptors[0])
             elif isinstance(packet, Exited):
                 death = Death(packet.status, packet.peak_kb, packet.cpu_us, oom_kill=False)
-                self._exit(packet.id, death)
+                self._exit(self._numbers.pop(packet.pid, 0), death)
             elif isinstance(packet, Failed):
                 _log.error("an isolate could not be forked", reason=packet.reason)
                 self._exit(packet.id, Death(0, 0, 0, oom_kill=False, with_zygote=True))
