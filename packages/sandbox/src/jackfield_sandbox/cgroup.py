@@ -66,7 +66,11 @@ class CgroupParent:
     def used_bytes(self) -> int:
         """What all groups take together."""
         name = "memory.current" if self._version == 2 else "memory.usage_in_bytes"
-        return int((self._path / name).read_text())
+        descriptor = os.open(f"{self._path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(descriptor, 100))
+        finally:
+            os.close(descriptor)
 
     def take(self, memory_bytes: int) -> Cgroup:
         """A new group with this limit."""

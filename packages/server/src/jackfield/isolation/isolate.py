@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jackfield.isolation import priority
 from jackfield.isolation.interfaces import CallLimits, CallRequest, CallResult, HostCalls, IsolateSpec, Status
+from jackfield.isolation.memory import read_small
 from jackfield.isolation.supervisor import Death, Supervisor
 from jackfield_sandbox import image as images
 from jackfield_sdk import wire
@@ -273,7 +274,7 @@ class Isolate:
     def memory_kb(self) -> int:
         """Resident memory in KiB; 0 when it is gone."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            pages = int(read_small(f"/proc/{self.pid}/statm").split()[1])
         except (OSError, IndexError, ValueError):
             return 0
         return pages * 4

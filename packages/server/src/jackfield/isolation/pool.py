@@ -132,7 +132,7 @@ class IsolatePool:
     def __init__(self, supervisor: Supervisor, settings: PoolSettings) -> None:
         self._supervisor = supervisor
         self._settings = settings
-        self._memory = MemoryGauge(settings.memory_budget_mb, settings.memory_reserve_mb)
+        self._memory = MemoryGauge(settings.memory_budget_mb, settings.memory_reserve_mb, supervisor.memory_bytes)
         self._zygote_kb = 0
         self._tenants: dict[str, Tenant] = {}
         self._places: dict[str, Place] = {}
@@ -332,7 +332,7 @@ class IsolatePool:
                 return False
         memory = self._memory
         expected_kb = memory.expected_kb(place.footprint_kb, spec.memory_mb)
-        while not memory.fits(expected_kb, self._supervisor.memory_bytes()):
+        while not memory.fits(expected_kb):
             if not self._count:
                 # Nothing of ours is in the way. Without this, a machine that is short for other reasons would run
                 # nothing at all, where one isolate is about what a query of the database takes.
