@@ -63,8 +63,8 @@ class Sealer:
 
     What a child inherits is put on in the zygote by `prepare`, before the first fork; what must be each child's own, by
     `seal`. That is a list of system calls, made one after the other by the same few lines: a child that runs less code
-    writes to fewer pages, and every page it writes to is copied and is its own from then on. `rehearse` runs those
-    lines beforehand, so that CPython has no caches to fill in the child.
+    writes to fewer pages, and every page it writes to is copied and is its own from then on. Before `prepare` the calls
+    do nothing, so that `seal` can be rehearsed in the zygote and CPython has no caches to fill in the child.
 
     Args:
         layers: Which ones. All of them but while the doctor proves what each is for.
@@ -84,15 +84,6 @@ class Sealer:
         self._limits = ctypes.create_string_buffer(_LIMITS.size)
         self._zero = ctypes.create_string_buffer(b"0")
         self._addresses = (ctypes.addressof(self._zero), ctypes.addressof(self._limits))
-
-    def rehearse(self) -> None:
-        """In the zygote, before `prepare`: run `seal` with system calls that do nothing."""
-        if self._knows_numbers:
-            parent = os.getppid()
-            for _ in range(_ROUNDS):
-                self.seal(
-                    channel=0, keep=0, procs=0, address_space_bytes=0, descriptors=0, threads=0, uid=1000, parent=parent
-                )
 
     def prepare(self) -> None:
         """In the zygote, last thing: all that a fork hands down."""
@@ -193,7 +184,6 @@ class Sealer:
 
 _LEFT_OUT = -1
 _HIGHEST = 2**31 - 1
-_ROUNDS = 40
 _LIMITS = struct.Struct("=6Q")
 _CALLS: tuple[tuple[str, int, Layer | None], ...] = (
     ("memory group", 1, Layer.CGROUP),

@@ -105,6 +105,7 @@ _SPAWNED = struct.Struct("<BQQ")
 _EXITED = struct.Struct("<BQqqq")
 _STARTED = struct.Struct("<BQQ")
 _FAILED = struct.Struct("<BQ")
+_ROUNDS = 40
 _CHANNEL = 200
 """The channel's number in an isolate: above all that the zygote has open, so that nothing is in its way."""
 _STACK_BYTES = 2 * 1024 * 1024
@@ -171,7 +172,7 @@ class _Zygote:
         self._sealer = Sealer(self._layers)
         self._needs_cgroup = Layer.CGROUP in self._layers
         self._base_bytes = 0
-        self._pid = os.getpid()
+        self._pid = self._parent = os.getpid()
         self._kept = kept
         self._channel = Channel(_CHANNEL)
         self._guest = Guest(self._channel, self._mount_image)
@@ -233,7 +234,7 @@ class _Zygote:
         methods = [*vars(_Zygote).values(), *vars(Sealer).values(), *vars(Program).values(), kernel.fork]
         self._breath, kept = rehearse([method.__code__ for method in methods if isinstance(method, FunctionType)])
         self._kept.append(kept)
-        self._sealer.rehearse()
+        self._rehearse_entering()
         self._sealer.prepare()
         self._guest.redirect_output()
         gc.collect()
@@ -310,21 +311,7 @@ class _Zygote:
     def _become_isolate(self, data: bytes, descriptors: tuple[int, ...]) -> None:
         """In the child: seal, then serve; never returns to the zygote's loop."""
         try:
-            _number, uid, memory_bytes, files, threads, has_cgroup, image_bytes = _SPAWN.unpack(data)
-            if self._needs_cgroup and not has_cgroup:
-                raise OSError("no memory group was given")
-            if image_bytes:
-                self._image = mmap.mmap(descriptors[1], image_bytes, access=mmap.ACCESS_READ)
-            self._sealer.seal(
-                channel=descriptors[0],
-                keep=_CHANNEL,
-                procs=descriptors[2] if has_cgroup else 0,
-                address_space_bytes=self._base_bytes + image_bytes + memory_bytes,
-                descriptors=files,
-                threads=threads,
-                uid=uid,
-                parent=self._pid,
-            )
+            is_spare = self._enter(data, descriptors)
         except BaseException as error:  # the node must learn which layer failed
             with contextlib.suppress(OSError):
                 os.dup2(descriptors[0], _CHANNEL)
@@ -332,14 +319,43 @@ class _Zygote:
                 reason = wire.Failure("seal-failed", f"{type(error).__name__}: {error}")
                 self._channel.send(wire.Ready(wire.PROTOCOL_VERSION, reason))
             os._exit(3)
-        if not image_bytes:
-            # It is a spare, and has time.
+        if is_spare:
+            # It has time.
             self._breath.take()
             # What it made goes now, so that the plugin's things take its place.
             gc.collect(0)
         gc.enable()
         self._guest.serve()
         os._exit(0)
+
+    def _enter(self, data: bytes, descriptors: tuple[int, ...]) -> bool:
+        """Seal as was asked for; whether it is a spare, without an image of its own."""
+        _number, uid, memory_bytes, files, threads, has_cgroup, image_bytes = _SPAWN.unpack(data)
+        if self._needs_cgroup and not has_cgroup:
+            raise OSError("no memory group was given")
+        if image_bytes:
+            self._image = mmap.mmap(descriptors[1], image_bytes, access=mmap.ACCESS_READ)
+        self._sealer.seal(
+            channel=descriptors[0],
+            keep=_CHANNEL,
+            procs=descriptors[2] if has_cgroup else 0,
+            address_space_bytes=self._base_bytes + image_bytes + memory_bytes,
+            descriptors=files,
+            threads=threads,
+            uid=uid,
+            parent=self._parent,
+        )
+        return not image_bytes
+
+    def _rehearse_entering(self) -> None:
+        """Before the sealer is in earnest: run what each child runs first, so that none has caches to fill."""
+        if not kernel.is_known_machine():
+            return  # nothing is sealed by its calls there
+        self._parent = os.getppid()
+        data = Spawn(1, 1000, 0, 0, 0, True, 0).encode()
+        for _ in range(_ROUNDS):
+            self._enter(data, (0, 0, 0))
+        self._parent = self._pid
 
     def _mount_image(self, message: wire.Load, sent: bytearray) -> None:
         source = sent or self._image
