@@ -15,7 +15,7 @@ import gc
 import sys
 from collections.abc import Iterable
 
-__all__ = ["fill_pools", "main"]
+__all__ = ["UNWANTED", "fill_pools", "main"]
 
 _HOT = (
     "abc types functools collections enum typing struct io re threading traceback linecache mmap marshal _struct "
@@ -37,6 +37,11 @@ _MODULES = (
     "locale logging numbers os pathlib pickle queue string subprocess textwrap time urllib.parse uuid zoneinfo "
     "encodings.idna encodings.latin_1 encodings.ascii importlib.resources"
 ).split()
+
+UNWANTED = ("ssl", "typing_extensions")
+"""What must not be imported with what we import: OpenSSL's record layer, which asyncio would pull in though there are
+no sockets; and a library that, where it happens to be installed, replaces parts of `typing` by slower ones. A plugin
+may bring its own."""
 
 _POOL_BYTES = 16 * 1024
 _POOL_HEADER = 48
@@ -119,8 +124,8 @@ def main(paths: list[str], vocabulary: list[str]) -> None:
         paths: Folders that our packages are imported from.
         vocabulary: Files whose words are the names that plugins use.
     """
-    # Made to fail before anything imports asyncio, which would pull OpenSSL's record layer in: there are no sockets.
-    sys.modules["ssl"] = None  # pyright: ignore[reportArgumentType]  # how an import is made to fail
+    for name in UNWANTED:
+        sys.modules[name] = None  # pyright: ignore[reportArgumentType]  # how an import is made to fail
     gc.disable()
     kept: list[object] = [_names(vocabulary)]
     for names in (_HOT, [*_EXTENSIONS, *_MODULES]):

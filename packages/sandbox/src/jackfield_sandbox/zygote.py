@@ -25,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from jackfield_sandbox import kernel, stdlib
-from jackfield_sandbox.boot import fill_pools
+from jackfield_sandbox.boot import UNWANTED, fill_pools
 from jackfield_sandbox.image import Image, install, mount
 from jackfield_sandbox.layers import Layer, Sealer
 from jackfield_sandbox.rehearsal import rehearse
@@ -220,8 +220,9 @@ class _Zygote:
         # For the sealed compiler: nothing of ours can be imported from a file later on.
         importlib.import_module("jackfield_sandbox.compiling")
         stdlib.forget_random()
-        # Blocked only so that asyncio does without.
-        sys.modules.pop("ssl", None)
+        for name in UNWANTED:
+            # Kept out until here; from now on it is a plugin's business.
+            sys.modules.pop(name, None)
         threading.stack_size(_STACK_BYTES)
         self._base_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         self._empty_root()
