@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import logging
 import os
 import sys
@@ -28,6 +29,7 @@ from jackfield.extension_points import FunctionResult
 from jackfield.health.models import HealthCheckRow
 from jackfield.ids import new_id
 from jackfield.lifecycle.models import InstallationRow
+from jackfield.serving import calm_collector
 from jackfield.settings import BreakerSettings, CrashSettings, HealthSettings
 from jackfield.tenants import Tenant as TenantRow
 from jackfield_cli.keys import SigningKey
@@ -208,7 +210,13 @@ async def started(*plugins: Path, isolates: int = 512, **more: Any) -> AsyncIter
         async with Platform(settings, SURFACE) as platform:
             host = Host(platform, folder)
             await host.publish(*plugins)
-            yield host
+            thresholds = gc.get_threshold()
+            calm_collector()
+            try:
+                yield host
+            finally:
+                gc.unfreeze()
+                gc.set_threshold(*thresholds)
 
 
 def isolation() -> Any:

@@ -6,9 +6,11 @@ of a batch, which are few, go through the database's layers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -110,6 +112,7 @@ class Cost:
         return dict(zip(_COLUMNS, _values(self), strict=True))
 
 
+_PAUSE = 100
 _COLUMNS = tuple(each.name for each in fields(Cost))
 _values = attrgetter(*_COLUMNS)
 _BUCKETS = tuple(map(str, range(len(histogram.BOUNDS_US) + 1)))
@@ -119,7 +122,10 @@ async def add_costs(session: AsyncSession, database: Database, records: Sequence
     """Add new records to the sums, in the transaction that stores them: both are there, or neither."""
     groups: dict[tuple[str, int, str, str, str], Cost] = {}
     about: dict[str, dict[str, Any]] = {}
-    for record in records:
+    for number, record in enumerate(records):
+        if number % _PAUSE == _PAUSE - 1:
+            # Calls are answered on the same thread.
+            await asyncio.sleep(0)
         hour = int(record.started_at // HOUR_S)
         group = (record.installation_id, hour, record.kind, record.name, record.handler)
         cost = groups.get(group)
@@ -155,14 +161,14 @@ async def _add(
     # In one order on all nodes, so that two of them never wait for each other.
     missing = sorted(sums)
     while missing:
-        for row in await _locked(session, table, key, missing):
+        for row in await _locked(session, table, missing):
             place = tuple(row)[: len(key)]
             sums[place].add(row)
             known.append(place)
         found = set(known)
         missing = [place for place in missing if place not in found]
         if missing:
-            made: Any = (sqlite if database.is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
+            made = _making(table, is_sqlite=database.is_sqlite)
             new = [
                 {
                     **dict(zip(names, place, strict=True)),
@@ -171,13 +177,12 @@ async def _add(
                 }
                 for place in missing
             ]
-            added: set[Place] = {tuple(row) for row in (await session.execute(made.returning(*key), new)).all()}
+            added: set[Place] = {tuple(row) for row in (await session.execute(made, new)).all()}
             # Another node was quicker with the rest: those are there now, to be added to.
             missing = [place for place in missing if place not in added]
     if known:
-        changed = update(table).where(*(column == bindparam(f"at_{column.name}") for column in key))
         await session.execute(
-            changed,
+            _changing(table),
             [
                 {**{f"at_{name}": part for name, part in zip(names, place, strict=True)}, **sums[place].columns()}
                 for place in known
@@ -186,8 +191,27 @@ async def _add(
         )
 
 
-async def _locked(session: AsyncSession, table: Any, key: list[Any], places: list[Place]) -> Sequence[Any]:
+async def _locked(session: AsyncSession, table: Any, places: list[Place]) -> Sequence[Any]:
     """The rows that are there, and nobody else's until the end of the transaction."""
-    columns = [*key, *(table.c[name] for name in _COLUMNS)]
-    query: Any = select(*columns).where(tuple_(*key).in_(places)).order_by(*key).with_for_update()
-    return (await session.execute(query)).all()
+    return (await session.execute(_locking(table), {"places": places})).all()
+
+
+@cache
+def _locking(table: Any) -> Any:
+    """Built once, which takes longer than to run it; so are the statements below."""
+    key: list[Any] = list(table.primary_key.columns)
+    columns: list[Any] = [*key, *(table.c[name] for name in _COLUMNS)]
+    query: Any = select(*columns)
+    among: Any = tuple_(*key).in_(bindparam("places", expanding=True))  # pyright: ignore[reportUnknownArgumentType]  # a list of tuples has no type there
+    return query.where(among).order_by(*key).with_for_update()
+
+
+@cache
+def _making(table: Any, *, is_sqlite: bool) -> Any:
+    made: Any = (sqlite if is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
+    return made.returning(*table.primary_key.columns)
+
+
+@cache
+def _changing(table: Any) -> Any:
+    return update(table).where(*(column == bindparam(f"at_{column.name}") for column in table.primary_key.columns))

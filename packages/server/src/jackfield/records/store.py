@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy import case, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +27,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _CHUNK = 500
 """Records per transaction; SQLite's writer is not held longer than a few milliseconds."""
+_SLICE = 25
+"""Records that are turned into rows before calls have their turn."""
+_PAUSE = 100
 _TEXT_LIMIT = 64 * 1024
+T = TypeVar("T")
 
 
 async def store(database: Database, records: Sequence[InvocationRecord]) -> None:
@@ -57,56 +64,102 @@ async def _store(database: Database, records: Sequence[InvocationRecord]) -> Non
 
 async def _insert(session: AsyncSession, database: Database, records: Sequence[InvocationRecord]) -> None:
     unique = {record.id: record for record in records}
-    known = await session.scalars(select(InvocationRow.id).where(InvocationRow.id.in_(list(unique))))
-    for invocation_id in known:
+    known, write_rows = (_known_raw, _write_raw) if database.is_sqlite else (_known, _write)
+    for invocation_id in await known(session, list(unique)):
         del unique[invocation_id]
     if not unique:
         return
     new = list(unique.values())
-    await session.execute(insert(InvocationRow), [_row(record) for record in new])
+    # Calls are answered on the same thread. All at once, 500 records would hold them up for ten milliseconds.
+    for some in _slices(new):
+        await write_rows(session, [_row(record) for record in some])
+        lines = [line for record in some for line in _lines(record)]
+        if lines:
+            await session.execute(insert(LogRow), lines)
     await add_costs(session, database, new)
-    lines = [line for record in new for line in _lines(record)]
-    if lines:
-        await session.execute(insert(LogRow), lines)
-    dialect = sqlite if database.is_sqlite else postgresql
-    added = dialect.insert(Counter)
-    has_error = added.excluded.last_error_at.is_not(None)
+    totals = await _totals(new)
     await session.execute(
-        added.on_conflict_do_update(
-            index_elements=[Counter.installation_id],
-            set_={
-                **{
-                    column.name: column + added.excluded[column.name]
-                    for column in (
-                        Counter.__table__.c.calls,
-                        Counter.__table__.c.failures,
-                        Counter.__table__.c.total_us,
-                        Counter.__table__.c.cpu_us,
-                    )
-                },
-                **{
-                    name: case((added.excluded[name] > column, added.excluded[name]), else_=column)
-                    for name, column in (("maximum_us", Counter.maximum_us), ("last_run_at", Counter.last_run_at))
-                },
-                **{
-                    name: case((has_error, added.excluded[name]), else_=column)
-                    for name, column in (
-                        ("last_error_at", Counter.last_error_at),
-                        ("last_error_code", Counter.last_error_code),
-                        ("last_error_message", Counter.last_error_message),
-                    )
-                },
-            },
-        ),
+        _adding(is_sqlite=database.is_sqlite),
         # In one order on all nodes, so that two of them never wait for each other.
-        sorted(_totals(new).values(), key=lambda total: total["installation_id"]),
+        sorted(totals.values(), key=lambda total: total["installation_id"]),
     )
 
 
-def _totals(records: Iterable[InvocationRecord]) -> dict[str, dict[str, Any]]:
+@cache
+def _adding(*, is_sqlite: bool) -> Any:
+    """The statement that adds totals; built once, which takes longer than to run it."""
+    dialect = sqlite if is_sqlite else postgresql
+    added = dialect.insert(Counter)
+    has_error = added.excluded.last_error_at.is_not(None)
+    return added.on_conflict_do_update(
+        index_elements=[Counter.installation_id],
+        set_={
+            **{
+                column.name: column + added.excluded[column.name]
+                for column in (
+                    Counter.__table__.c.calls,
+                    Counter.__table__.c.failures,
+                    Counter.__table__.c.total_us,
+                    Counter.__table__.c.cpu_us,
+                )
+            },
+            **{
+                name: case((added.excluded[name] > column, added.excluded[name]), else_=column)
+                for name, column in (("maximum_us", Counter.maximum_us), ("last_run_at", Counter.last_run_at))
+            },
+            **{
+                name: case((has_error, added.excluded[name]), else_=column)
+                for name, column in (
+                    ("last_error_at", Counter.last_error_at),
+                    ("last_error_code", Counter.last_error_code),
+                    ("last_error_message", Counter.last_error_message),
+                )
+            },
+        },
+    )
+
+
+async def _known(session: AsyncSession, ids: list[str]) -> Iterable[str]:
+    """Which of these are there already."""
+    return (await session.scalars(select(InvocationRow.id).where(InvocationRow.id.in_(ids)))).all()
+
+
+async def _write(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    await session.execute(insert(InvocationRow), rows)
+
+
+# The same in the driver's own words: a fifth of the time on the thread that answers calls. One node has one SQLite, and
+# all its calls.
+_COLUMNS = tuple(column.name for column in InvocationRow.__table__.columns)
+_INSERT = f"INSERT INTO {InvocationRow.__tablename__} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # names of ours
+_SELECT = f"SELECT id FROM {InvocationRow.__tablename__} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608  # the same
+
+
+async def _known_raw(session: AsyncSession, ids: list[str]) -> Iterable[str]:
+    connection = await session.connection()
+    found = await connection.exec_driver_sql(_SELECT, (msgspec.json.encode(ids).decode(),))
+    return [row[0] for row in found]
+
+
+async def _write_raw(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        # As the column's type has it.
+        row["started_at"] = row["started_at"].strftime("%Y-%m-%d %H:%M:%S.%f")
+    connection = await session.connection()
+    await connection.exec_driver_sql(_INSERT, [tuple(map(row.__getitem__, _COLUMNS)) for row in rows])
+
+
+def _slices(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(things), _SLICE):
+        yield things[start : start + _SLICE]
+
+
+async def _totals(records: Iterable[InvocationRecord]) -> dict[str, dict[str, Any]]:
     """Per installation, what these records add to its counter."""
     totals: dict[str, dict[str, Any]] = {}
-    for record in sorted(records, key=lambda record: record.started_at):
+    for number, record in enumerate(sorted(records, key=lambda record: record.started_at)):
+        if number % _PAUSE == _PAUSE - 1:
+            await asyncio.sleep(0)
         total = totals.get(record.installation_id)
         if total is None:
             total = totals[record.installation_id] = {
