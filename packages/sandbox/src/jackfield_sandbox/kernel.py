@@ -92,7 +92,6 @@ def _raise() -> None:
 
 # With declared types: what a call makes of its arguments otherwise costs a fork dozens of pages.
 _prctl_call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, *[ctypes.c_ulong] * 4, use_errno=True)(("prctl", _libc))
-_call3 = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_ulong] * 4, use_errno=True)(("syscall", _libc))
 
 
 raw = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_ulong] * 5, use_errno=True)(("syscall", _libc))
@@ -101,7 +100,7 @@ raw = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_ulong] * 5, use_errno=True)(("s
 
 def call3(number: int, first: int, second: int, third: int) -> None:
     """A system call of up to three plain numbers, the cheap way."""
-    if _call3(number, first, second, third) == -1:
+    if raw(number, first, second, third, 0) == -1:
         _raise()
 
 
