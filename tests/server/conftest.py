@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 from jackfield.db import Base, Database
 from jackfield.db.migrate import load_models
 from jackfield.http import Authenticator, Caller, UnauthenticatedError, add_problem_handlers
+from tests.postgres import Postgres
 
 
 class ManualClock:
@@ -75,6 +76,31 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture
+async def postgresql(postgres: Postgres) -> AsyncIterator[Database]:
+    """A new database of a real PostgreSQL with all tables."""
+    load_models()
+    name = await postgres.create(await postgres.template("all-tables", _create_all))
+    database = Database(postgres.url(name))
+    yield database
+    await database.close()
+    await postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_database(request: pytest.FixtureRequest) -> Database:
+    """SQLite, then PostgreSQL: for what must behave alike on both."""
+    found: Database = request.getfixturevalue("database" if request.param == "sqlite" else "postgresql")
+    return found
+
+
+async def _create_all(url: str) -> None:
+    database = Database(url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await database.close()
 
 
 @pytest.fixture

