@@ -35,6 +35,7 @@ QUESTIONS = (
         ours=ours,
         peers=(
             Beside(Program("socketpair ping", "ping", (OUR_PYTHON, "ping.py", "blocking")), 2000),
+            Beside(Program("socketpair ping, two CPUs", "ping", (OUR_PYTHON, "ping.py", "apart")), 2000),
             Beside(Program("socketpair ping, event loop", "ping", (OUR_PYTHON, "ping.py", "loop")), 2000),
             Beside(Program("isolated-vm apply", "isolated-vm", ("node", "isolated_vm.js", "warm")), 2000),
             Beside(Program("isolated-vm applySync", "isolated-vm", ("node", "isolated_vm.js", "warm-sync")), 2000),

@@ -1,6 +1,7 @@
 """A message there and back between two processes over a socketpair: what no call into another process can beat.
 
-Usage: `ping.py blocking` (the parent blocks in `recv`) and `ping.py loop` (the parent is an event loop, as our node
+Usage: `ping.py blocking` (the parent blocks in `recv`), `ping.py apart` (the same, each process on a CPU of its own, so
+that each message wakes one up, as our calls do whenever node and isolate are not on the same) and `ping.py loop` (the parent is an event loop, as our node
 is), in seconds; `ping.py rate PROCESSES` (pings per second of so many event loops, each with eight at once).
 """
 
@@ -137,5 +138,9 @@ if __name__ == "__main__":
     elif sys.argv[1] == "loop":
         answer_rounds(LoopPing(start_echo()).sample)
     else:
+        cpus = sorted(os.sched_getaffinity(0))
+        if sys.argv[1] == "apart":
+            os.sched_setaffinity(0, cpus[-1:])  # the child takes it over
         echo = start_echo()
+        os.sched_setaffinity(0, cpus[:1] if sys.argv[1] == "apart" else cpus)
         answer_rounds(lambda count: blocking(echo, count))

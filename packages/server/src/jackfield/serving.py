@@ -26,6 +26,7 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*_THRESHOLDS)
 
 

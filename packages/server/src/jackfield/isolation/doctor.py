@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from jackfield.isolation.errors import IsolationError
 from jackfield.isolation.interfaces import CallLimits, CallRequest, CallResult, IsolateSpec
 from jackfield.isolation.isolate import Isolate
 from jackfield.isolation.supervisor import Supervisor
+from jackfield.tasks import together
 from jackfield_sandbox import image as images
 from jackfield_sandbox import landlock
 from jackfield_sandbox.layers import Layer, Level, layers_of
@@ -59,6 +60,9 @@ class Finding:
     is_good: bool
     says: str
     layer: str = ""
+
+
+Found = Callable[[Iterable[Finding]], None]
 
 
 @dataclass(slots=True)
@@ -100,18 +104,14 @@ async def examine(level: Level, cache: Path, *, without: Layer = Layer(0)) -> Re
         )
         return report
     expected = layers_of(level)
-    with _targets() as about:
-        supervisor = Supervisor(level, cache, without=without)
-        async with _running(supervisor, about) as patient:
-            report.findings.extend(_from_outside(patient.isolate, expected))
-            if Layer.DESCRIPTORS in expected:
-                report.findings.append(_descriptors(await patient.run("descriptors", {})))
-            report.findings.extend(_judged(await patient.run("attack", about), level))
-            report.findings.extend(
-                Finding(name, verdict == "OPEN", "works" if verdict == "OPEN" else verdict)
-                for name, verdict in (await patient.run("work", {})).items()
-            )
-        report.findings.extend(await _landlock(level, cache, expected, without))
+    whole: list[Finding] = []
+    behind: list[Finding] = []
+    # Each has a zygote of its own to start, which is most of the time it takes.
+    await together(
+        _whole(level, cache, expected, without, whole.extend),
+        _landlock(level, cache, expected, without, behind.extend),
+    )
+    report.findings += whole + behind
     return report
 
 
@@ -127,6 +127,21 @@ async def matrix(level: Level, cache: Path) -> dict[str, dict[str, str]]:
                 name = "all" if not off else "without " + ", ".join(layer_names(off))
                 columns[name] = await patient.run("attack", about)
     return columns
+
+
+async def _whole(level: Level, cache: Path, expected: Layer, without: Layer, found: Found) -> None:
+    """All layers together: what the kernel says of an isolate, what attacks do, what must still work."""
+    with _targets() as about:
+        supervisor = Supervisor(level, cache, without=without)
+        async with _running(supervisor, about) as patient:
+            found(_from_outside(patient.isolate, expected))
+            if Layer.DESCRIPTORS in expected:
+                found([_descriptors(await patient.run("descriptors", {}))])
+            found(_judged(await patient.run("attack", about), level))
+            found(
+                Finding(name, verdict == "OPEN", "works" if verdict == "OPEN" else verdict)
+                for name, verdict in (await patient.run("work", {})).items()
+            )
 
 
 class _Patient:
@@ -330,10 +345,10 @@ def _descriptors(open_ones: dict[str, str]) -> Finding:
     return Finding("layer: descriptors", is_good, says, "descriptors")
 
 
-async def _landlock(level: Level, cache: Path, expected: Layer, without: Layer) -> list[Finding]:
+async def _landlock(level: Level, cache: Path, expected: Layer, without: Layer, found: Found) -> None:
     """Landlock, behind seccomp: what it alone stops when seccomp is off."""
     if Layer.LANDLOCK not in expected:
-        return []
+        return
     with _targets() as about:
         supervisor = Supervisor(level, cache, without=without | Layer.SECCOMP)
         async with _running(supervisor, about) as patient:
@@ -344,10 +359,5 @@ async def _landlock(level: Level, cache: Path, expected: Layer, without: Layer) 
     is_on = "list the root directory" in stopped
     says = f"version {landlock.abi()}; alone it stops: {', '.join(stopped)}"
     missing = ", ".join(sorted(set(verdicts) - set(stopped)))
-    return [
-        Finding(
-            "layer: landlock", is_on,
-            says if is_on else f"HOLE: off; nothing behind seccomp stops: {missing}",
-            "landlock",
-        )
-    ]  # fmt: skip
+    good, bad = says, f"HOLE: off; nothing behind seccomp stops: {missing}"
+    found([Finding("layer: landlock", is_on, good if is_on else bad, "landlock")])
