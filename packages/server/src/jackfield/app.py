@@ -36,6 +36,7 @@ from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, TraceMidd
 from jackfield.isolation import doctor
 from jackfield.settings import Settings
 from jackfield.surface import Surface
+from jackfield.tasks import together
 from jackfield.tracing import Tracing
 from jackfield_sdk import wire
 
@@ -225,14 +226,8 @@ class Platform:
         quotas.check(self.settings, self._machine)
         self._is_running = True
         try:
-            await migrate.upgrade(self.database)
-            await self.quotas.start()
-            await self.registry.start()
-            if self.database.is_sqlite:
-                # The only node there can be: what was under way when the last one died will never be answered.
-                await self._answers.give_up_all()
-            await self._attack_ourselves()
-            await self.isolates.start()
+            # None of them leans on another, and each waits for processes or disks; nothing runs before all are through.
+            await together(self._open_database(), self._attack_ourselves(), self.isolates.start())
             await self.recorder.replay()
             await self.lifecycle.recover()
         except BaseException:
@@ -274,6 +269,14 @@ class Platform:
         """
         async with asyncio.timeout(timeout_s):
             await self.dispatcher.drain()
+
+    async def _open_database(self) -> None:
+        await migrate.upgrade(self.database)
+        await self.quotas.start()
+        await self.registry.start()
+        if self.database.is_sqlite:
+            # The only node there can be: what was under way when the last one died will never be answered.
+            await self._answers.give_up_all()
 
     async def _attack_ourselves(self) -> None:
         if self.settings.isolation == "none":
