@@ -4,6 +4,9 @@
 .PHONY: help setup demo serve test check format coverage soak bench lock
 
 bin := .venv/bin
+# Two at a time, a file to a process: half of the tests' time is waiting. One process: make test WORKERS=0
+WORKERS ?= 2
+pytest := $(bin)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +21,7 @@ serve: setup ## Run the platform alone on 127.0.0.1:8000; its data is in .data.
 	$(bin)/jackfield serve --data .data --port 8000
 
 test: setup ## Run the tests.
-	$(bin)/python -m pytest -q
+	$(pytest)
 
 check: setup ## All that a change must pass: format, lint, types, imports, docs, tests.
 	$(bin)/ruff format --check
@@ -26,7 +29,7 @@ check: setup ## All that a change must pass: format, lint, types, imports, docs,
 	$(bin)/pyright
 	$(bin)/lint-imports
 	$(bin)/python -m tools.check_docs
-	$(bin)/python -m pytest -q
+	$(pytest)
 
 format: setup ## Put the code in its form.
 	$(bin)/ruff check --select I --fix-only --quiet
