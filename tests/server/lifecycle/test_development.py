@@ -111,5 +111,5 @@ async def test_what_it_is_made_of_is_checked_like_any_package(house: House) -> N
     for package in (b"", b"not a package", packed(house, "one")[:-40]):
         refused = await upload(house, package)
         assert refused.status_code == 422, refused.text
-    reserved = await upload(house, packed(house, "one", "order"))
-    assert reserved.json()["code"] == "slug-reserved", "its events could be taken for the host's"
+    reserved = await upload(house, packed(house, "one", "install"))
+    assert reserved.json()["code"] == "slug-reserved", "its address is the platform's"

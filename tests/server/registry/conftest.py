@@ -13,7 +13,7 @@ from tests.server.registry.uploads import prepare
 @pytest.fixture
 async def registry(database: Database, tmp_path: Path, clock: ManualClock) -> Registry:
     """A registry with one publisher who has one key."""
-    registry = Registry(database, tmp_path / "data", clock=clock, reserved_slugs={"sale"})
+    registry = Registry(database, tmp_path / "data", clock=clock, host_events={"sale.created"})
     await registry.start()
     await prepare(registry)
     return registry

@@ -81,7 +81,7 @@ async def test_a_refusal_is_a_problem_document_with_the_rules_code(publisher: ht
     for data, status, code in (
         (b"nonsense", 422, "package-gzip-invalid"),
         (package(key=Key(9)), 422, "key-unknown"),
-        (package("sale"), 403, "slug-reserved"),
+        (package("install"), 403, "slug-reserved"),
         (package(signed={"permissions": ["customers:read"]}), 422, "manifest-mismatch"),
     ):
         answer = await send(publisher, data)

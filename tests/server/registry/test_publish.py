@@ -173,10 +173,20 @@ async def test_an_unknown_publisher_publishes_nothing(registry: Registry) -> Non
 
 
 @pytest.mark.parametrize(
-    "slug", ["install", "plan", "ui-components", "jackfield", "jackfield-compiler", "sale", "sa1e", "jack-field"]
+    "slug", ["install", "plan", "ui-components", "jackfield", "jackfield-compiler", "sa1e", "jack-field"]
 )
 async def test_a_slug_that_means_something_else_is_nobodys(registry: Registry, slug: str) -> None:
     assert await refused(registry, package(slug)) == "slug-reserved"
+
+
+@pytest.mark.parametrize("event", ["sale.created", "sale.crea-ted"])
+async def test_a_plugin_may_be_called_as_the_hosts_events_begin_and_send_none_of_them(
+    registry: Registry, event: str
+) -> None:
+    emits = {event: {"type": "object"}}
+    assert await refused(registry, package("sale", signed={"emits": emits})) == "event-reserved"
+    release = await publish(registry, package("sale"))
+    assert release.slug == "sale"
 
 
 async def test_a_revoked_key_signs_nothing_more(registry: Registry) -> None:
@@ -307,7 +317,7 @@ async def test_a_refused_package_leaves_nothing(registry: Registry, tmp_path: Pa
         package() + b"x",
         package(files={"code/src/plugin.pyc": b"\xe3"}),
         package(signed={"permissions": ["customers:read"]}),
-        package("sale"),
+        package("install"),
     ):
         await refused(registry, data)
     assert store_of(tmp_path) == []

@@ -115,7 +115,7 @@ class Development:
 
     async def _admit(self, session: AsyncSession, package: Package, tenant_id: str) -> None:
         slug = package.listing.slug
-        self._publishing.check_reserved(slug)
+        self._publishing.check_reserved(package.manifest)
         tried = select(DevelopmentRow.slug).where(DevelopmentRow.tenant_id == tenant_id).distinct()
         slugs = set(await session.scalars(tried))
         if slug not in slugs and len(slugs) >= _PLUGINS:

@@ -117,6 +117,13 @@ class SlugReservedError(ForbiddenError):
     default_hint = "Choose another slug."
 
 
+class EventReservedError(ForbiddenError):
+    """The release sends an event that the host sends itself. `data["event"]` is that one."""
+
+    code = "event-reserved"
+    default_hint = "Give the event another name."
+
+
 class SlugConfusableError(ConflictError):
     """The slug can be taken for another publisher's. `data["other"]` is that one."""
 

@@ -22,6 +22,7 @@ from jackfield.db import Database
 from jackfield.records import audit
 from jackfield.registry import repository
 from jackfield.registry.errors import (
+    EventReservedError,
     PackageRefusedError,
     PublishInProgressError,
     SlugConfusableError,
@@ -39,6 +40,7 @@ from jackfield.registry.values import Release
 from jackfield.registry.verification import verified_image
 from jackfield_sandbox.layers import Level
 from jackfield_sdk.errors import PackageError
+from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.package import Package, Verify
 
 __all__ = ["Publishing"]
@@ -56,6 +58,7 @@ class Publishing:
         level: Level | None,
         max_package_bytes: int,
         reserved_slugs: frozenset[str],
+        host_events: frozenset[str],
         idle_s: float,
         upload_s: float,
     ) -> None:
@@ -64,7 +67,9 @@ class Publishing:
         self._clock = clock
         self._level = level
         self._max_package_bytes = max_package_bytes
-        self._reserved_skeletons = {skeleton(slug) for slug in reserved_slugs}
+        self._host_events = {skeleton(name) for name in host_events}
+        self._host_words = frozenset(name.partition(".")[0] for name in host_events)
+        self._reserved_skeletons = {skeleton(slug) for slug in reserved_slugs | self._host_words}
         self._idle_s = idle_s
         self._upload_s = upload_s
         self._uploading: set[str] = set()
@@ -156,7 +161,7 @@ class Publishing:
             raise PackageError(
                 f"the key {package.signature.key_id} was revoked", code="key-revoked", hint="Sign with another key."
             )
-        self.check_reserved(slug)
+        self.check_reserved(package.manifest)
         plugin = await session.get(PluginRow, slug, with_for_update=True)
         if plugin is None:
             other = await repository.look_alike(session, slug, publisher_id)
@@ -172,14 +177,21 @@ class Publishing:
             )
         return plugin
 
-    def check_reserved(self, slug: str) -> None:
-        """Refuse a slug that nobody may have.
+    def check_reserved(self, manifest: Manifest) -> None:
+        """Refuse a slug that nobody may have, and events that the host sends itself.
+
+        A plugin may be called as the host's events begin (`booking`), as long as it sends none of them; what only looks
+        like that (`b0oking`) is refused.
 
         Raises:
-            SlugReservedError: It is one.
+            SlugReservedError, EventReservedError: It is one.
         """
-        if skeleton(slug) in self._reserved_skeletons:
+        slug = manifest.slug
+        if slug not in self._host_words and skeleton(slug) in self._reserved_skeletons:
             raise SlugReservedError(f"Nobody can publish as {slug}.", slug=slug)
+        for name in manifest.emits:
+            if skeleton(name) in self._host_events:
+                raise EventReservedError(f"{name} is an event of the host.", slug=slug, event=name)
 
     async def _commit(self, package: Package, publisher_id: str, workspace: Workspace, actor: str) -> Release:
         listing, now = package.listing, self._clock.now()

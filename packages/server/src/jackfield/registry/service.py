@@ -61,8 +61,7 @@ class Registry:
         data_dir: The store is made below it.
         level: How strictly packages are sealed while they are checked; the best that this process may when None.
         max_package_bytes: Largest upload.
-        reserved_slugs: Slugs that nobody may take, beside the platform's own: the first words of the host's events, so
-            that a plugin's events cannot be taken for the host's.
+        host_events: Names that no plugin's event may have.
         idle_s: An upload that sends nothing for so long is given up.
         upload_s: So is one that takes longer than this in all.
     """
@@ -74,7 +73,7 @@ class Registry:
         *,
         level: Level | None = None,
         max_package_bytes: int = 16 * 1024 * 1024,
-        reserved_slugs: Collection[str] = (),
+        host_events: Collection[str] = (),
         clock: Clock | None = None,
         idle_s: float = 30.0,
         upload_s: float = 600.0,
@@ -88,7 +87,8 @@ class Registry:
             self._clock,
             level=level,
             max_package_bytes=max_package_bytes,
-            reserved_slugs=_RESERVED | frozenset(reserved_slugs),
+            reserved_slugs=_RESERVED,
+            host_events=frozenset(host_events),
             idle_s=idle_s,
             upload_s=upload_s,
         )
