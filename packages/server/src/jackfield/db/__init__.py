@@ -1,12 +1,24 @@
 """The database: engine, sessions opened for a tenant, the base of all models, migrations.
 
 SQLite (WAL, every commit synced) is the embedded default. One writer at a time is the rule there, so write sessions
-queue in this process instead of spinning on the file's lock.
+queue in this process instead of spinning on the file's lock. PostgreSQL serves many nodes: it keeps tenants apart
+itself (`row_security`), and carries what nodes tell one another (`notices`).
 """
 
 from __future__ import annotations
 
 from jackfield.db.engine import Database
+from jackfield.db.errors import DatabaseUnavailableError, is_unavailable
 from jackfield.db.models import Base, TenantOwned, UtcDateTime
+from jackfield.db.notices import Notices, tell
 
-__all__ = ["Base", "Database", "TenantOwned", "UtcDateTime"]
+__all__ = [
+    "Base",
+    "Database",
+    "DatabaseUnavailableError",
+    "Notices",
+    "TenantOwned",
+    "UtcDateTime",
+    "is_unavailable",
+    "tell",
+]

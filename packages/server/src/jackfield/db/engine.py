@@ -9,15 +9,20 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 
+from jackfield.db.connecting import admin_options, pool_options
 from jackfield.db.models import TenantOwned
+from jackfield.db.scopes import TENANT, keep_scopes
 from jackfield.db.statements import count_statements
+from jackfield.ids import new_id
+from jackfield.settings import DatabaseSettings
 
-__all__ = ["Database", "TenantMismatchError"]
+__all__ = ["NODE", "Database", "TenantMismatchError"]
 
-_TENANT = "jackfield_tenant"
+NODE = "jackfield_node"
+"""In a session's `info`: who opened it."""
 _WRITES = "jackfield_writes"
 
 
@@ -30,18 +35,27 @@ class Database:
 
     Args:
         url: SQLAlchemy URL with an async driver.
+        settings: How to connect to PostgreSQL.
+
+    Attributes:
+        engine: Where all work is done; on PostgreSQL as a role that sees of tenants' rows only what its transaction
+            was begun for.
+        node_id: Tells this process's work from that of others on the same database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, settings: DatabaseSettings | None = None) -> None:
         self.url = url
+        self.settings = settings or DatabaseSettings()
+        self.node_id = new_id("node")
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         # Errors of the database reach logs; what was to be stored may be secret and must not.
         options: dict[str, Any] = {"hide_parameters": True}
-        if self.is_sqlite:
-            options["connect_args"] = {"timeout": 15}
+        options |= {"connect_args": {"timeout": 15}} if self.is_sqlite else pool_options(self.settings)
         self.engine: AsyncEngine = create_async_engine(url, **options)
         if self.is_sqlite:
             _tune_sqlite(self.engine)
+        else:
+            keep_scopes(self.engine.sync_engine)
         count_statements(self.engine.sync_engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._writer = asyncio.Lock()
@@ -49,7 +63,7 @@ class Database:
     @asynccontextmanager
     async def read(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
         """A session that only reads. `tenant_id=None` is for work of the platform itself, which sees all tenants."""
-        async with self._sessions(info={_TENANT: tenant_id, _WRITES: False}) as session:
+        async with self._sessions(info={TENANT: tenant_id, _WRITES: False}) as session:
             yield session
 
     @asynccontextmanager
@@ -67,11 +81,33 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
-        async with self._sessions(info={_TENANT: tenant_id, _WRITES: True}) as session, session.begin():
+        async with (
+            self._sessions(info={TENANT: tenant_id, _WRITES: True, NODE: self.node_id}) as session,
+            session.begin(),
+        ):
             if self.is_sqlite:
                 # Take the write lock at once: upgrading a read transaction later can fail without waiting.
                 await session.connection(execution_options={"jackfield_immediate": True})
             yield session
+
+    @asynccontextmanager
+    async def administer(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that may change the schema, on PostgreSQL as the owner of the tables; the caller commits.
+
+        Row-level security holds in it as well: of tenants' rows it sees none.
+        """
+        if self.is_sqlite:
+            async with self._writer, self.engine.connect() as connection:
+                await connection.execution_options(jackfield_immediate=True)
+                yield connection
+            return
+        url = self.settings.admin_url or self.url
+        engine = create_async_engine(url, hide_parameters=True, **admin_options(self.settings))
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         """Give back all connections."""
@@ -103,7 +139,7 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
 @event.listens_for(Session, "do_orm_execute")
 def _scope(state: ORMExecuteState) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
     """Every ORM statement of a tenant's session is narrowed to that tenant."""
-    tenant_id = state.session.info.get(_TENANT)
+    tenant_id = state.session.info.get(TENANT)
     if tenant_id is None or state.is_column_load or state.is_relationship_load:
         return
     state.statement = state.statement.options(
@@ -114,7 +150,7 @@ def _scope(state: ORMExecuteState) -> None:  # pyright: ignore[reportUnusedFunct
 @event.listens_for(Session, "before_flush")
 def _own(session: Session, _context: UOWTransaction, _instances: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
     """New rows of a tenant's session belong to that tenant; touching another's is a defect."""
-    tenant_id = session.info.get(_TENANT)
+    tenant_id = session.info.get(TENANT)
     if tenant_id is None:
         return
     for row in (*session.new, *session.dirty, *session.deleted):

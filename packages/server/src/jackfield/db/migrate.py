@@ -14,7 +14,7 @@ import importlib
 import pkgutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,28 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, FromClause, Table, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import jackfield
+from jackfield.db import row_security
 from jackfield.db.engine import Database
 from jackfield.db.models import Base
+from jackfield.db.scopes import scope_of
 
-__all__ = ["VERSION_TABLE", "current", "differences", "draft", "head", "load_models", "upgrade"]
+__all__ = [
+    "VERSION_TABLE",
+    "admit",
+    "current",
+    "differences",
+    "downgrade",
+    "draft",
+    "head",
+    "load_models",
+    "upgrade",
+    "verify",
+]
 
 VERSION_TABLE = "jf_schema_version"
 _FOLDER = Path(__file__).parent / "migrations"
@@ -57,13 +71,60 @@ def head() -> str | None:
 
 async def current(database: Database) -> str | None:
     """The database's revision; None for an empty one."""
-    async with database.engine.connect() as connection:
+    async with database.administer() as connection:
         return await connection.run_sync(lambda sync: _context(sync).get_current_revision())
 
 
 async def upgrade(database: Database) -> None:
-    """Bring the database to `head()`: all of it or, after an error, nothing. Nodes that start together take turns."""
-    await _with_alembic(database, lambda config: command.upgrade(config, "head"))
+    """Bring the database to `head()`: all of it or, after an error, nothing. Nodes that start together take turns.
+
+    On PostgreSQL, tables of tenants' rows that have no forced row-level security get it, whatever revision made them.
+
+    Raises:
+        DatabaseRoleError: The role that serves is not there and cannot be made.
+    """
+    load_models()
+
+    def run(config: Config) -> None:
+        connection = config.attributes["connection"]
+        if not database.is_sqlite:
+            # Data that a revision moves is all tenants'.
+            connection.execute(text(scope_of(None)))
+        command.upgrade(config, "head")
+        if not database.is_sqlite:
+            row_security.secure(connection, database.settings.role or None, _logins(database))
+
+    await _with_alembic(database, run)
+
+
+async def downgrade(database: Database, revision: str) -> None:
+    """Take the schema back to an earlier revision, or to `base`. What later ones added is lost."""
+    load_models()
+    await _with_alembic(database, lambda config: command.downgrade(config, revision))
+
+
+async def admit(database: Database, tables: Sequence[FromClause]) -> None:
+    """Let the role that serves use the host's own tables, as far as they are there. Nothing on SQLite."""
+    hosts: list[Table[Any]] = [table for table in tables if isinstance(table, Table)]
+    role = database.settings.role or next(iter(_logins(database)), None)
+    if database.is_sqlite or not hosts or not role:
+        return
+    async with database.administer() as connection:
+        await connection.run_sync(row_security.grant, hosts, role)
+        await connection.commit()
+
+
+async def verify(database: Database) -> None:
+    """Refuse to serve from a database that would not keep tenants apart. SQLite cannot; there, sessions do.
+
+    Raises:
+        RowSecurityMissingError: It would not.
+    """
+    if database.is_sqlite:
+        return
+    load_models()
+    async with database.engine.connect() as connection:
+        await row_security.verify(connection)
 
 
 async def draft(database: Database, message: str) -> Path:
@@ -82,7 +143,7 @@ async def draft(database: Database, message: str) -> Path:
 async def differences(database: Database) -> list[Any]:
     """What only the models have, or only the database, in Alembic's words. Empty when they agree."""
     load_models()
-    async with database.engine.connect() as connection:
+    async with database.administer() as connection:
         return await connection.run_sync(lambda sync: list(compare_metadata(_context(sync), Base.metadata)))
 
 
@@ -119,7 +180,7 @@ async def _with_alembic(database: Database, run: Callable[[Config], None]) -> No
 
 
 async def _run_locked(database: Database, run: Callable[[Config], None]) -> None:
-    async with database.engine.connect() as connection:
+    async with database.administer() as connection:
         if database.is_sqlite:
             # To alter a table, Alembic copies and drops it, and a drop would take the rows that refer to it along. The
             # pragma counts only outside a transaction, so it goes to the driver, before the first statement begins one.
@@ -139,6 +200,12 @@ async def _run_locked(database: Database, run: Callable[[Config], None]) -> None
 async def _run(connection: AsyncConnection, run: Callable[[Config], None]) -> None:
     await connection.run_sync(lambda sync: run(_config(sync)))
     await connection.commit()
+
+
+def _logins(database: Database) -> tuple[str, ...]:
+    """Who connects to serve, as the URL says."""
+    user = make_url(database.url).username
+    return (user,) if user else ()
 
 
 async def _main(url: str, message: str) -> None:

@@ -19,20 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from jackfield.db.engine import Database
+from jackfield.db.errors import DatabaseUnavailableError
+from jackfield.db.scopes import SCOPE, scope_of
 from jackfield.db.statements import charged
-from jackfield.errors import UnavailableError
 
 __all__ = ["DatabaseUnavailableError", "PointReader"]
 
 _CACHE_KIB = 20_000
 _Processor = Callable[[Any], Any] | None
-
-
-class DatabaseUnavailableError(UnavailableError):
-    """The database did not answer."""
-
-    code = "database-unavailable"
-    default_hint = "Try again; if it stays, an operator has to look at the database."
 
 
 class PointReader:
@@ -57,6 +51,7 @@ class PointReader:
 
         Args:
             statement: A select by a unique key. Keep it at module level: it is compiled once for each object.
+            params: `p_tenant` among them says whose row is meant; without it no tenant's rows are seen on PostgreSQL.
 
         Raises:
             DatabaseUnavailableError: The database did not answer.
@@ -69,6 +64,9 @@ class PointReader:
                 self.close()
         try:
             async with self._engine.connect() as connection:
+                # Whose row it is has to be said to PostgreSQL, as sessions say it.
+                if "p_tenant" in params:
+                    await connection.execution_options(**{SCOPE: scope_of(params["p_tenant"])})
                 row = (await connection.execute(statement, params)).first()
         except SQLAlchemyError as error:
             raise DatabaseUnavailableError("the database did not answer") from error

@@ -110,12 +110,14 @@ class Development:
             async with self._database.read(None) as session:
                 for table in (DevelopmentRow, ReleaseRow):
                     digests -= set(await session.scalars(select(table.digest).where(table.digest.in_(digests))))
+            await self._publishing.sharing.drop(digests)
             for digest in digests:
                 await asyncio.to_thread(self._store.remove, digest)
 
     async def _admit(self, session: AsyncSession, package: Package, tenant_id: str) -> None:
         slug = package.listing.slug
         self._publishing.check_reserved(package.manifest)
+        self._publishing.check_schedules(package.manifest)
         tried = select(DevelopmentRow.slug).where(DevelopmentRow.tenant_id == tenant_id).distinct()
         slugs = set(await session.scalars(tried))
         if slug not in slugs and len(slugs) >= _PLUGINS:
@@ -124,6 +126,7 @@ class Development:
     async def _keep(self, package: Package, tenant_id: str, workspace: Workspace, actor: str) -> Release:
         slug = package.listing.slug
         await asyncio.to_thread(self._store.adopt, workspace, package.digest)
+        contents = await self._publishing.sharing.read(package.digest)
         try:
             async with self._database.write(tenant_id) as session:
                 last = await session.scalar(
@@ -138,6 +141,7 @@ class Development:
                     uploaded_by=actor, uploaded_at=self._clock.now(),
                 )  # fmt: skip
                 session.add(row)
+                await self._publishing.sharing.put(session, package.digest, contents)
                 after: dict[str, Any] = {"digest": package.digest}
                 audit(session, tenant_id, actor, "release.develop", f"{slug}@{version}", after=after)
         except IntegrityError as error:  # another node was quicker

@@ -10,7 +10,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from jackfield.db import Base, TenantOwned
 
-__all__ = ["DevelopmentRow", "PluginRow", "PluginTagRow", "PublisherKeyRow", "PublisherRow", "ReleaseRow"]
+__all__ = [
+    "DevelopmentRow",
+    "PackageContent",
+    "PluginRow",
+    "PluginTagRow",
+    "PublisherKeyRow",
+    "PublisherRow",
+    "ReleaseRow",
+]
 
 
 class PublisherRow(Base):
@@ -122,3 +130,21 @@ class DevelopmentRow(TenantOwned, Base):
     manifest: Mapped[dict[str, Any]]
     uploaded_by: Mapped[str] = mapped_column(String(200))
     uploaded_at: Mapped[datetime]
+
+
+class PackageContent(Base):
+    """The files of a release, for nodes that have them not yet.
+
+    Attributes:
+        digest: SHA-256 of `package`.
+        image: What `code_image` made of it.
+        image_digest: SHA-256 of `image`.
+    """
+
+    __tablename__ = "jf_package_contents"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    package: Mapped[bytes] = mapped_column(LargeBinary)
+    image: Mapped[bytes] = mapped_column(LargeBinary)
+    image_digest: Mapped[str] = mapped_column(String(64))
+    manifest: Mapped[bytes] = mapped_column(LargeBinary)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jackfield import ids
 from jackfield.clock import Clock
 from jackfield.db import Database
+from jackfield.jobs.cron import Cron
 from jackfield.records import audit
 from jackfield.registry import repository
 from jackfield.registry.errors import (
@@ -34,6 +35,7 @@ from jackfield.registry.errors import (
 from jackfield.registry.intake import Intake, verifier
 from jackfield.registry.models import PluginRow, PublisherKeyRow, ReleaseRow
 from jackfield.registry.rows import key_of, publisher_row, release_of
+from jackfield.registry.sharing import Sharing
 from jackfield.registry.slugs import skeleton
 from jackfield.registry.store import Store, Workspace
 from jackfield.registry.values import Release
@@ -62,6 +64,7 @@ class Publishing:
         idle_s: float,
         upload_s: float,
     ) -> None:
+        self.sharing = Sharing(database, store)
         self._database = database
         self._store = store
         self._clock = clock
@@ -162,6 +165,7 @@ class Publishing:
                 f"the key {package.signature.key_id} was revoked", code="key-revoked", hint="Sign with another key."
             )
         self.check_reserved(package.manifest)
+        self.check_schedules(package.manifest)
         plugin = await session.get(PluginRow, slug, with_for_update=True)
         if plugin is None:
             other = await repository.look_alike(session, slug, publisher_id)
@@ -176,6 +180,16 @@ class Publishing:
                 f"{slug} {version} is not greater than {newest}.", slug=slug, version=version, newest=str(newest)
             )
         return plugin
+
+    @staticmethod
+    def check_schedules(manifest: Manifest) -> None:
+        """Refuse a schedule that would never run: whoever installs it could only find out by waiting.
+
+        Raises:
+            CronInvalidError: One of them is none.
+        """
+        for schedule in manifest.schedules:
+            Cron(schedule.cron, schedule.timezone)
 
     def check_reserved(self, manifest: Manifest) -> None:
         """Refuse a slug that nobody may have, and events that the host sends itself.
@@ -198,6 +212,7 @@ class Publishing:
         async with self._database.read(None) as session:
             await self._admit(session, package, publisher_id)
         await asyncio.to_thread(self._store.adopt, workspace, package.digest)
+        contents = await self.sharing.read(package.digest)
         row = ReleaseRow(
             id=ids.new_id("rel"), slug=listing.slug, version=listing.version, digest=package.digest, size=package.size,
             publisher_id=publisher_id, key_id=package.signature.key_id, manifest=msgspec.to_builtins(package.manifest),
@@ -213,6 +228,7 @@ class Publishing:
                 row.sequence = await repository.next_sequence(session, listing.slug)
                 session.add(row)
                 await session.flush()
+                await self.sharing.put(session, package.digest, contents)
                 await repository.refresh_plugin(session, plugin)
                 target, after = f"{listing.slug}@{listing.version}", {"digest": package.digest}
                 audit(session, None, actor, "release.publish", target, after=after)

@@ -198,6 +198,7 @@ class Registry:
         if version is not None and is_development(version):
             found = await self.development.find(slug, version)
             if found is not None:
+                await self._publishing.sharing.fetch(found.digest)
                 return found
         rows = await self._rows(slug)
         row = (
@@ -208,6 +209,7 @@ class Registry:
         if row is None:
             wanted = "release that can be installed" if version is None else f"release {version}"
             raise ReleaseMissingError(f"{slug} has no {wanted}.", slug=slug, version=version)
+        await self._publishing.sharing.fetch(row.digest)
         return self._release(row)
 
     async def releases(self, slug: str) -> list[Release]:

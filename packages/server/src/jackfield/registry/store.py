@@ -9,15 +9,25 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from jackfield.registry.errors import StoreUnavailableError
 
-__all__ = ["Store", "Workspace"]
+__all__ = ["Contents", "Store", "Workspace"]
 
 _PACKAGE = "package.jfp"
 _IMAGE = "image"
 _MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The files of one release."""
+
+    package: bytes
+    image: bytes
+    manifest: bytes
 
 
 class Workspace:
@@ -68,6 +78,35 @@ class Store:
 
     def package_path(self, digest: str) -> Path:
         return self._folder(digest) / _PACKAGE
+
+    def has(self, digest: str) -> bool:
+        """Whether the release is here."""
+        return self.image_path(digest).exists()
+
+    def contents(self, digest: str) -> Contents:
+        """The release's files.
+
+        Raises:
+            StoreUnavailableError: The disk refuses.
+        """
+        folder = self._folder(digest)
+        with translated():
+            return Contents(*((folder / name).read_bytes() for name in (_PACKAGE, _IMAGE, _MANIFEST)))
+
+    def take(self, digest: str, contents: Contents) -> None:
+        """Have a release that another node took in.
+
+        Raises:
+            StoreUnavailableError: The disk refuses.
+        """
+        workspace = self.workspace()
+        try:
+            with translated():
+                workspace.package.write_bytes(contents.package)
+                workspace.complete(contents.image, contents.manifest)
+            self.adopt(workspace, digest)
+        finally:
+            workspace.discard()
 
     def workspace(self) -> Workspace:
         """A new workspace.

@@ -1,0 +1,20 @@
+"""channels
+
+Revision ID: a1c0de000016
+Revises: a1c0de000015
+"""
+
+from __future__ import annotations
+
+revision = "a1c0de000016"
+down_revision = "a1c0de000015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""
