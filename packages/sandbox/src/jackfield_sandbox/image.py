@@ -24,6 +24,8 @@ from typing import Any
 
 import msgspec
 
+from jackfield_sdk.transports import PATCHED, patch
+
 __all__ = ["Image", "ImageError", "ImageFinder", "Module", "build", "install", "locate", "module_name", "mount"]
 
 MAGIC = b"JFIMG1\n"
@@ -226,6 +228,9 @@ class ImageFinder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         entry = self._image.modules[module.__name__]
         if entry.length:
             exec(self._image.code(entry), module.__dict__)  # noqa: S102  # importing is executing; the process is sealed
+        if module.__name__ in PATCHED:
+            # It would open a connection, and there are none.
+            patch(module)
 
     def get_code(self, fullname: str) -> CodeType | None:
         module = self._image.modules[fullname]

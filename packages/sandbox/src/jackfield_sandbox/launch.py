@@ -21,6 +21,17 @@ __all__ = ["best_level", "default_cache", "optional_layers", "start_zygote"]
 
 _VOCABULARY = ("capabilities/*.py", "context.py", "errors.py", "hooks.py", "plugin.py", "schema.py", "ui/*.py")
 """Files of the SDK whose words plugins use as names."""
+_ENVIRONMENT = {
+    # A home that is not there: libraries take it for granted that there is one, and know what to do when they cannot
+    # read it.
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    # Symbols are looked up before the fork, not by every isolate.
+    "LD_BIND_NOW": "1",
+    # One arena, so that threads do not reserve 64 MB each.
+    "MALLOC_ARENA_MAX": "1",
+    "PYTHONUTF8": "1",
+}
 
 
 def best_level() -> Level:
@@ -69,9 +80,8 @@ def start_zygote(
     try:
         process = subprocess.Popen(
             command,
-            # Nothing of the server's environment; one malloc arena, so that threads do not reserve 64 MB each.
-            # Symbols are looked up before the fork, not by every isolate.
-            env={"MALLOC_ARENA_MAX": "1", "LANG": "C.UTF-8", "PYTHONUTF8": "1", "LD_BIND_NOW": "1"},
+            # Nothing of the server's environment.
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=None if os.environ.get("JACKFIELD_DEBUG_ZYGOTE") else subprocess.DEVNULL,

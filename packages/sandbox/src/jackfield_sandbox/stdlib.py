@@ -2,7 +2,7 @@
 
 Extension modules cannot be loaded after lock-down (mapping executable memory is refused), so the zygote loads them all.
 Pure modules that most plugins use are preloaded too (`boot.py`), where their pages are shared; the rest comes from the
-image on demand.
+image on demand. So do those of the SDK that few plugins use: there is no file to import them from.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jackfield_sdk
 from jackfield_sandbox.image import MAGIC, Module, module_name, pack
 
 __all__ = ["cached_image", "forget_random"]
@@ -26,8 +27,15 @@ __all__ = ["cached_image", "forget_random"]
 _LEFT_OUT = {
     "test", "idlelib", "tkinter", "turtledemo", "turtle", "lib2to3", "ensurepip", "venv", "pydoc_data", "distutils",
     "curses", "dbm", "sqlite3", "ctypes", "multiprocessing", "unittest", "antigravity", "this", "site-packages",
-    "__phello__",
+    "__phello__", "ssl",
 }  # fmt: skip
+_SDK = Path(jackfield_sdk.__file__).parent
+_SDK_LEFT_OUT = {"checks", "package", "testing"}
+"""What no isolate has any use for."""
+
+_STANDS_IN = {"jackfield_sdk.transports.tls": "ssl"}
+"""Module of the SDK → name that isolates import it by. OpenSSL's record layer is left out of them, see `boot`: TLS is
+the platform's to speak. Libraries want the names in it all the same."""
 
 
 def forget_random() -> None:
@@ -55,9 +63,10 @@ def cached_image(folder: Path) -> Path:
         folder: A directory that only the caller's user may write.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
-    key = hashlib.sha256(
-        b"\0".join((MAGIC, importlib.util.MAGIC_NUMBER, sys.version.encode(), str(root).encode(), _tzdata_version()))
-    ).hexdigest()[:16]
+    version = sys.version.encode()
+    parts = [MAGIC, importlib.util.MAGIC_NUMBER, version, str(root).encode(), _tzdata_version(), str(_SDK).encode()]
+    parts += [path.read_bytes() for path in _sdk_files()]
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     target = folder / f"stdlib-{key}.img"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -88,6 +97,13 @@ def _build(root: Path) -> bytes:
         if code is not None:
             modules[name] = Module(len(blobs), len(code), is_package, f"stdlib/{inner}")
             blobs += code
+    for path in _sdk_files():
+        name, is_package = module_name(path.relative_to(_SDK.parent).as_posix())
+        # Under its own path, as the modules that are preloaded: traces leave out what lies there.
+        code = marshal.dumps(compile(path.read_bytes(), str(path), "exec", dont_inherit=True))
+        name = _STANDS_IN.get(name, name)
+        modules[name] = Module(len(blobs), len(code), is_package, f"sdk/{path.relative_to(_SDK.parent)}")
+        blobs += code
     for inner, data in _time_zones():
         if inner.endswith(".py"):
             name, is_package = module_name(inner)
@@ -108,6 +124,12 @@ def _python_files(root: Path) -> Iterator[Path]:
             yield entry
         elif entry.is_dir() and (entry / "__init__.py").exists():
             yield from sorted(p for p in entry.rglob("*.py") if "tests" not in p.parts and "test" not in p.parts)
+
+
+def _sdk_files() -> Iterator[Path]:
+    for path in sorted(_SDK.rglob("*.py")):
+        if path.relative_to(_SDK).parts[0] not in _SDK_LEFT_OUT:
+            yield path
 
 
 def _code_of(path: Path, inner: str) -> bytes | None:

@@ -31,6 +31,7 @@ from jackfield_sandbox.layers import Layer, Sealer
 from jackfield_sandbox.rehearsal import rehearse
 from jackfield_sandbox.seccomp import Program
 from jackfield_sdk import wire
+from jackfield_sdk.capabilities import host as hosts
 from jackfield_sdk.guest import Channel, Guest
 
 __all__ = ["Boot", "Exited", "Failed", "FromZygote", "Spawn", "Spawned", "Started", "decode_from_zygote", "main"]
@@ -175,6 +176,7 @@ class _Zygote:
         self._pid = self._parent = os.getpid()
         self._kept = kept
         self._channel = Channel(_CHANNEL)
+        hosts.current.append(self._channel)
         self._guest = Guest(self._channel, self._mount_image)
         self._image: mmap.mmap | None = None
 
