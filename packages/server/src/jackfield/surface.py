@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Integer, Table
 
 from jackfield_sdk.schema import json_schema_of
 
-__all__ = ["Entity", "Event", "FilterHook", "Slot", "Surface"]
+__all__ = ["Access", "Entity", "Event", "FilterHook", "Slot", "Surface"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,20 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Access:
+    """What members of a role may do with an entity through plugins.
+
+    Args:
+        read: True, False, or the rows that they may see: a list of conditions, as `[["owner", "eq", "$user.id"]]`. It
+            names fields that plugins may see; values may be `$user.id`, `$user.role` and `$tenant.id`.
+        write: The same for adding, changing and deleting.
+    """
+
+    read: bool | Sequence[Any] = True
+    write: bool | Sequence[Any] = True
+
+
+@dataclass(frozen=True)
 class Entity:
     """A kind of thing in the host's database that plugins may read or write, by grant.
 
@@ -55,6 +69,11 @@ class Entity:
         key: Primary key column.
         readable: Columns that plugins may see.
         writable: Columns that plugins may set; empty means the entity is read-only for plugins.
+        references: Column → entity whose key it holds. Foreign keys to tables of the surface are found by themselves.
+        version_column: Whole number that every change by a plugin counts up; the host counts it up as well.
+        fields: Column → what it means, for authors.
+        access: Role → what its members may do through plugins. `owner` and `admin` may do everything unless they are
+            named; any other role is treated as `member`, who may do everything unless it is named.
     """
 
     name: str
@@ -64,14 +83,25 @@ class Entity:
     tenant_column: str = "tenant_id"
     key: str = "id"
     description: str = ""
+    references: Mapping[str, str] = field(default_factory=dict[str, str])
+    version_column: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    access: Mapping[str, Access] = field(default_factory=dict[str, Access])
 
     def __post_init__(self) -> None:
         columns = set(self.table.columns.keys())
-        for column in (*self.readable, *self.writable, self.tenant_column, self.key):
+        version = () if self.version_column is None else (self.version_column,)
+        named = (*self.readable, *self.writable, self.tenant_column, self.key, *self.references, *self.fields, *version)
+        for column in named:
             if column not in columns:
                 raise ValueError(f"entity {self.name}: table {self.table.name} has no column {column}")
         if self.tenant_column in self.writable or self.key in self.writable:
             raise ValueError(f"entity {self.name}: the tenant and the key are never writable")
+        if self.version_column is not None and (
+            self.version_column in self.writable
+            or not isinstance(self.table.columns[self.version_column].type, Integer)
+        ):
+            raise ValueError(f"entity {self.name}: {self.version_column} must be a whole number that nobody sets")
 
 
 @dataclass(frozen=True)
@@ -99,6 +129,10 @@ class Surface:
                     raise ValueError(f"{item.name} is declared twice")
                 index[item.name] = item
             object.__setattr__(self, name, index)
+        for entity in self.entity_index.values():
+            for column, target in entity.references.items():
+                if target not in self.entity_index:
+                    raise ValueError(f"entity {entity.name}: {column} refers to {target}, which is no entity")
 
     def describe(self) -> dict[str, Any]:
         """Everything as plain data, with JSON Schemas, for the API and the docs."""
@@ -111,6 +145,8 @@ class Surface:
                 {
                     "name": entity.name, "description": entity.description, "key": entity.key,
                     "readable": list(entity.readable), "writable": list(entity.writable),
+                    "references": dict(entity.references), "version_column": entity.version_column,
+                    "fields": dict(entity.fields),
                 }
                 for entity in self.entity_index.values()
             ],
