@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from jackfield.data_adapters import (
+    Change,
     ComparisonInvalidError,
     Condition,
     DataAdapter,
@@ -45,7 +46,9 @@ from jackfield.data_adapters import (
     EntityReadOnlyError,
     FieldRefusedError,
     FieldValueError,
+    Query,
     QueryTooSlowError,
+    Row,
     SqlAdapter,
     parse_order,
 )
@@ -142,8 +145,20 @@ async def adapter(database: Database) -> DataAdapter:
 async def listed(
     adapter: DataAdapter, entity: str, where: Sequence[Sequence[Any]] = (), order: Sequence[str] = (), tenant: str = "t"
 ) -> list[dict[str, Any]]:
-    conditions = [Condition(*condition) for condition in where]
-    return await adapter.list(tenant, entity, conditions, parse_order(order), 100, 0)
+    return (await adapter.list(tenant, entity, Query([Condition(*part) for part in where], parse_order(order)))).rows
+
+
+async def create(adapter: DataAdapter, tenant: str, entity: str, values: Mapping[str, Any]) -> Row:
+    """One entity, as plugins see it."""
+    (written,) = await adapter.create(tenant, entity, [values])
+    row = await adapter.get(tenant, entity, written.key)
+    assert row is not None
+    return row
+
+
+async def change(adapter: DataAdapter, tenant: str, entity: str, id: str, values: Mapping[str, Any]) -> Row:
+    (written,) = await adapter.update(tenant, entity, [Change(id, values)])
+    return written.after or {}
 
 
 PLAIN: Mapping[str, Any] = {
@@ -164,7 +179,7 @@ PLAIN: Mapping[str, Any] = {
 
 
 async def test_every_type_goes_in_and_out_as_plain_data(adapter: DataAdapter, database: Database) -> None:
-    created = await adapter.create("t", "orders", PLAIN)
+    created = await create(adapter, "t", "orders", PLAIN)
     assert {name: created[name] for name in PLAIN} == PLAIN
     assert created["at_zone"] is None
     assert await adapter.get("t", "orders", str(created["id"])) == created
@@ -177,15 +192,15 @@ async def test_every_type_goes_in_and_out_as_plain_data(adapter: DataAdapter, da
 
 
 async def test_null_goes_where_the_column_takes_it(adapter: DataAdapter) -> None:
-    created = await adapter.create("t", "orders", dict.fromkeys(ORDER_FIELDS))
+    created = await create(adapter, "t", "orders", dict.fromkeys(ORDER_FIELDS))
     assert {created[name] for name in ORDER_FIELDS} == {None}
     with pytest.raises(FieldValueError):
-        await adapter.create("t", "people", {"name": None})
+        await create(adapter, "t", "people", {"name": None})
 
 
 async def test_times_know_their_zone(adapter: DataAdapter) -> None:
-    created = await adapter.create(
-        "t", "orders", {"at": "2026-03-01T10:00:00+02:00", "at_utc": "2026-03-01T10:00:00+02:00"}
+    created = await create(
+        adapter, "t", "orders", {"at": "2026-03-01T10:00:00+02:00", "at_utc": "2026-03-01T10:00:00+02:00"}
     )
     assert created["at"] == "2026-03-01T08:00:00"
     assert datetime.fromisoformat(created["at_utc"]) == datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -204,13 +219,13 @@ async def test_times_know_their_zone(adapter: DataAdapter) -> None:
 )  # fmt: skip
 async def test_a_value_of_another_kind_is_refused(adapter: DataAdapter, field: str, value: Any) -> None:
     with pytest.raises(FieldValueError):
-        await adapter.create("t", "orders", {field: value})
+        await create(adapter, "t", "orders", {field: value})
     assert await adapter.count("t", "orders", []) == 0
 
 
 async def test_a_number_that_only_some_databases_can_keep_is_kept_or_refused(adapter: DataAdapter) -> None:
     try:
-        created = await adapter.create("t", "orders", {"whole": 2**40})
+        created = await create(adapter, "t", "orders", {"whole": 2**40})
     except FieldValueError:
         assert await adapter.count("t", "orders", []) == 0
     else:
@@ -219,34 +234,34 @@ async def test_a_number_that_only_some_databases_can_keep_is_kept_or_refused(ada
 
 async def test_text_keeps_to_its_length_also_on_sqlite(adapter: DataAdapter) -> None:
     with pytest.raises(FieldValueError):
-        await adapter.create("t", "people", {"name": "x" * 21})
+        await create(adapter, "t", "people", {"name": "x" * 21})
 
 
 async def test_tenants_do_not_see_one_another(adapter: DataAdapter) -> None:
-    mine = await adapter.create("t", "people", {"name": "Mine"})
-    theirs = await adapter.create("u", "people", {"name": "Theirs"})
+    mine = await create(adapter, "t", "people", {"name": "Mine"})
+    theirs = await create(adapter, "u", "people", {"name": "Theirs"})
     assert await listed(adapter, "people") == [mine]
     assert await listed(adapter, "people", [["id", "eq", theirs["id"]]]) == []
     assert await listed(adapter, "people", [["id", "ne", mine["id"]]]) == []
     assert await adapter.get("t", "people", theirs["id"]) is None
-    assert await adapter.delete("t", "people", theirs["id"]) is False
+    assert await adapter.delete("t", "people", theirs["id"]) is None
     with pytest.raises(EntityNotFoundError):
-        await adapter.update("t", "people", theirs["id"], {"name": "Stolen"})
+        await change(adapter, "t", "people", theirs["id"], {"name": "Stolen"})
     with pytest.raises(EntityNotFoundError):
-        await adapter.update("t", "people", theirs["id"], {})
+        await change(adapter, "t", "people", theirs["id"], {})
     assert await adapter.get("u", "people", theirs["id"]) == theirs
 
 
 async def test_a_reference_to_anothers_entity_is_refused_like_one_to_nothing(adapter: DataAdapter) -> None:
-    mine = await adapter.create("t", "people", {"name": "Mine"})
-    theirs = await adapter.create("u", "people", {"name": "Theirs"})
-    order = await adapter.create("t", "orders", {"person": mine["id"]})
+    mine = await create(adapter, "t", "people", {"name": "Mine"})
+    theirs = await create(adapter, "u", "people", {"name": "Theirs"})
+    order = await create(adapter, "t", "orders", {"person": mine["id"]})
     messages: set[str] = set()
     for person in (theirs["id"], "nobody"):
         with pytest.raises(FieldValueError) as created:
-            await adapter.create("t", "orders", {"person": person})
+            await create(adapter, "t", "orders", {"person": person})
         with pytest.raises(FieldValueError) as updated:
-            await adapter.update("t", "orders", str(order["id"]), {"person": person})
+            await change(adapter, "t", "orders", str(order["id"]), {"person": person})
         messages |= {str(created.value), str(updated.value)}
     assert len(messages) == 1
     assert (await adapter.get("t", "orders", str(order["id"])) or {})["person"] == mine["id"]
@@ -254,13 +269,13 @@ async def test_a_reference_to_anothers_entity_is_refused_like_one_to_nothing(ada
 
 @pytest.mark.parametrize("field", ["organisation", "id", "secret_note", "nothing", "name = 'x' --", ""])
 async def test_fields_that_are_not_open_look_like_fields_that_are_not_there(adapter: DataAdapter, field: str) -> None:
-    created = await adapter.create("t", "people", {"name": "A"})
+    created = await create(adapter, "t", "people", {"name": "A"})
     messages: set[str] = set()
     with pytest.raises(FieldRefusedError) as refused:
-        await adapter.create("t", "people", {"name": "A", field: "u"})
+        await create(adapter, "t", "people", {"name": "A", field: "u"})
     messages.add(str(refused.value).replace(f"`{field}`", ""))
     with pytest.raises(FieldRefusedError) as refused:
-        await adapter.update("t", "people", created["id"], {field: "u"})
+        await change(adapter, "t", "people", created["id"], {field: "u"})
     messages.add(str(refused.value).replace(f"`{field}`", ""))
     assert messages == {" is no field of `people` that a plugin may set"}
     if field != "id":
@@ -271,24 +286,24 @@ async def test_fields_that_are_not_open_look_like_fields_that_are_not_there(adap
 
 
 async def test_the_hosts_constraints_answer_as_a_conflict(adapter: DataAdapter) -> None:
-    await adapter.create("t", "people", {"name": "A", "code": "1"})
+    await create(adapter, "t", "people", {"name": "A", "code": "1"})
     with pytest.raises(EntityConflictError):
-        await adapter.create("t", "people", {"name": "B", "code": "1"})
+        await create(adapter, "t", "people", {"name": "B", "code": "1"})
     with pytest.raises(EntityConflictError):
-        await adapter.create("t", "people", {"code": "2"})
-    person = await adapter.create("t", "people", {"name": "C"})
-    await adapter.create("t", "orders", {"person": person["id"]})
+        await create(adapter, "t", "people", {"code": "2"})
+    person = await create(adapter, "t", "people", {"name": "C"})
+    await create(adapter, "t", "orders", {"person": person["id"]})
     with pytest.raises(EntityConflictError):
         await adapter.delete("t", "people", person["id"])
     assert await adapter.count("t", "people", []) == 2
 
 
 async def test_an_entity_without_writable_fields_is_read_only(adapter: DataAdapter) -> None:
-    person = await adapter.create("t", "people", {"name": "A"})
+    person = await create(adapter, "t", "people", {"name": "A"})
     assert await adapter.get("t", "names", person["id"]) == {"name": "A"}
     for attempt in (
-        adapter.create("t", "names", {}),
-        adapter.update("t", "names", person["id"], {}),
+        adapter.create("t", "names", [{}]),
+        adapter.update("t", "names", [Change(person["id"], {})]),
         adapter.delete("t", "names", person["id"]),
     ):
         with pytest.raises(EntityReadOnlyError):
@@ -306,16 +321,16 @@ async def test_unknown_entities_are_not_open(adapter: DataAdapter) -> None:
 
 @pytest.mark.parametrize("id", ["", "x", "-1", "01", "1.0", "9" * 30, "١", "1 OR 1=1", "None"])
 async def test_a_key_that_no_entity_can_have_finds_nothing(adapter: DataAdapter, id: str) -> None:
-    await adapter.create("t", "orders", {})
+    await create(adapter, "t", "orders", {})
     assert await adapter.get("t", "orders", id) is None
-    assert await adapter.delete("t", "orders", id) is False
+    assert await adapter.delete("t", "orders", id) is None
 
 
 async def test_conditions_order_and_pages(adapter: DataAdapter) -> None:
     for number, (whole, lower, day) in enumerate(
         [(3, "c", "2026-01-03"), (None, None, None), (1, "a%", "2026-01-01"), (2, "ab", "2026-01-02")], start=1
     ):
-        assert (await adapter.create("t", "orders", {"whole": whole, "lower": lower, "day": day}))["id"] == number
+        assert (await create(adapter, "t", "orders", {"whole": whole, "lower": lower, "day": day}))["id"] == number
 
     async def ids(*where: Sequence[Any], order: Sequence[str] = ()) -> list[int]:
         found = [row["id"] for row in await listed(adapter, "orders", where, order)]
@@ -336,13 +351,13 @@ async def test_conditions_order_and_pages(adapter: DataAdapter) -> None:
     assert await ids(["whole", "lte", 1]) == [3]
     assert await ids(["day", "gt", "2026-01-01"]) == [1, 4]
     assert await ids(["json", "eq", None]) == [1, 2, 3, 4]
-    await adapter.update("t", "orders", "1", {"json": [1]})
-    await adapter.update("t", "orders", "2", {"json": None})
+    await change(adapter, "t", "orders", "1", {"json": [1]})
+    await change(adapter, "t", "orders", "2", {"json": None})
     assert await ids(["json", "eq", None]) == [2, 3, 4]
     with pytest.raises(ComparisonInvalidError):
         await ids(order=["json"])
-    page = await adapter.list("t", "orders", [], parse_order(["-id"]), 2, 1)
-    assert [row["id"] for row in page] == [3, 2]
+    page = await adapter.list("t", "orders", Query(order=parse_order(["-id"]), limit=2, offset=1))
+    assert [row["id"] for row in page.rows] == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -369,7 +384,7 @@ async def test_conditions_that_do_not_go_with_their_field_are_refused(
 
 async def test_like_knows_no_case_and_takes_an_escape(adapter: DataAdapter) -> None:
     for name in ("100%", "100 per cent", "Ada"):
-        await adapter.create("t", "people", {"name": name})
+        await create(adapter, "t", "people", {"name": name})
     assert [row["name"] for row in await listed(adapter, "people", [["name", "like", "100\\%"]])] == ["100%"]
     assert [row["name"] for row in await listed(adapter, "people", [["name", "like", "aD_"]])] == ["Ada"]
 

@@ -1,4 +1,4 @@
-"""Where the host's entities live, and how plugins reach them: one Protocol, today in the host's own SQL database.
+"""Where the host's entities live, and how plugins reach them: one Protocol, and the host's own SQL database as default.
 
 An adapter is told the tenant by the platform and narrows everything by it. What a plugin sends is only ever a value:
 the names of entities and fields are looked up in the host's surface.
@@ -6,36 +6,123 @@ the names of entities and fields are looked up in the host's surface.
 
 from __future__ import annotations
 
-from jackfield.data_adapters.conditions import Condition, Order, Scalar, check_conditions, parse_order
+from jackfield.data_adapters.change_log import ChangeLog
+from jackfield.data_adapters.changes import ChangeFilter, Changes, Refused, Reverted
+from jackfield.data_adapters.conditions import (
+    And,
+    Condition,
+    Node,
+    Not,
+    Or,
+    Order,
+    Scalar,
+    Where,
+    check_conditions,
+    holds,
+    nodes_of,
+    parse_order,
+    parse_where,
+    plain_where,
+)
 from jackfield.data_adapters.deadlines import query_deadline
+from jackfield.data_adapters.endpoints import router
 from jackfield.data_adapters.errors import (
+    ChangeNotFoundError,
+    ChangeNotRevertibleError,
+    ChangeOvertakenError,
+    ChangeRevertedError,
     ComparisonInvalidError,
+    CursorMismatchError,
+    EntityChangedError,
     EntityConflictError,
     EntityNotFoundError,
     EntityNotOpenError,
+    EntityOutOfScopeError,
     EntityReadOnlyError,
+    FeatureMissingError,
     FieldRefusedError,
     FieldValueError,
     QueryTooSlowError,
+    TransactionConflictError,
 )
-from jackfield.data_adapters.interfaces import DataAdapter
-from jackfield.data_adapters.sql import SqlAdapter
+from jackfield.data_adapters.interfaces import (
+    AdapterSource,
+    Aggregation,
+    Asking,
+    Author,
+    Change,
+    DataAdapter,
+    DataSession,
+    EntitySchema,
+    Feature,
+    FieldSchema,
+    Measure,
+    MeasureFunction,
+    Page,
+    Query,
+    Row,
+    Written,
+)
+from jackfield.data_adapters.predicates import predicate, predicates
+from jackfield.data_adapters.sql import HostOnly, SqlAdapter
 
 __all__ = [
+    "AdapterSource",
+    "Aggregation",
+    "And",
+    "Asking",
+    "Author",
+    "Change",
+    "ChangeFilter",
+    "ChangeLog",
+    "ChangeNotFoundError",
+    "ChangeNotRevertibleError",
+    "ChangeOvertakenError",
+    "ChangeRevertedError",
+    "Changes",
     "ComparisonInvalidError",
     "Condition",
+    "CursorMismatchError",
     "DataAdapter",
+    "DataSession",
+    "EntityChangedError",
     "EntityConflictError",
     "EntityNotFoundError",
     "EntityNotOpenError",
+    "EntityOutOfScopeError",
     "EntityReadOnlyError",
+    "EntitySchema",
+    "Feature",
+    "FeatureMissingError",
     "FieldRefusedError",
+    "FieldSchema",
     "FieldValueError",
+    "HostOnly",
+    "Measure",
+    "MeasureFunction",
+    "Node",
+    "Not",
+    "Or",
     "Order",
+    "Page",
+    "Query",
     "QueryTooSlowError",
+    "Refused",
+    "Reverted",
+    "Row",
     "Scalar",
     "SqlAdapter",
+    "TransactionConflictError",
+    "Where",
+    "Written",
     "check_conditions",
+    "holds",
+    "nodes_of",
     "parse_order",
+    "parse_where",
+    "plain_where",
+    "predicate",
+    "predicates",
     "query_deadline",
+    "router",
 ]

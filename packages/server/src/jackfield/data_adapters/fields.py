@@ -16,7 +16,19 @@ from sqlalchemy.types import TypeDecorator
 
 from jackfield.data_adapters.conditions import INT_MAX, INT_MIN
 
-__all__ = ["FieldMismatchError", "Read", "Write", "is_json", "key_reader", "plain", "writer"]
+__all__ = [
+    "FieldMismatchError",
+    "Read",
+    "Write",
+    "is_json",
+    "is_number",
+    "is_sortable",
+    "is_text",
+    "json_type",
+    "key_reader",
+    "plain",
+    "writer",
+]
 
 Write = Callable[[Any], Any]
 """Plain data to what SQLAlchemy takes; raises `FieldMismatchError`."""
@@ -51,6 +63,51 @@ def writer(column: Column[Any]) -> Write:
 def is_json(column: Column[Any]) -> bool:
     """Whether its values are lists and maps, which neither compare nor sort."""
     return isinstance(_base(column.type), types.JSON)
+
+
+def is_text(column: Column[Any]) -> bool:
+    """Whether patterns make sense for it."""
+    return isinstance(column.type, types.String) and not isinstance(column.type, types.Enum)
+
+
+def is_number(column: Column[Any]) -> bool:
+    """Whether its values can be added."""
+    return isinstance(_base(column.type), (types.Integer, types.Numeric, types.Float))
+
+
+def is_sortable(column: Column[Any]) -> bool:
+    """Whether every database has a smallest and a largest value of it, and the same ones."""
+    if isinstance(column.type, types.Interval):
+        return False
+    base = _base(column.type)
+    kinds = (types.Integer, types.Numeric, types.Float, types.DateTime, types.Date, types.Time, types.String)
+    return isinstance(base, kinds) and not isinstance(base, types.Enum)
+
+
+def json_type(column: Column[Any]) -> dict[str, Any]:
+    """JSON Schema of its values in plain form, null left out."""
+    is_decorated = isinstance(column.type, TypeDecorator)
+    match _base(column.type):
+        case types.Boolean():
+            return {"type": "boolean"}
+        case types.Enum() as kind:
+            return {"type": "string", "enum": list(kind.enums)}
+        case types.Uuid():
+            return {"type": "string", "format": "uuid"}
+        case types.String() as kind:
+            return {"type": "string"} if kind.length is None else {"type": "string", "maxLength": kind.length}
+        case types.Integer():
+            return {"type": "number"} if is_decorated else {"type": "integer"}
+        case types.Numeric() | types.Float():
+            return {"type": "number"}
+        case types.DateTime():
+            return {"type": "string", "format": "date-time"}
+        case types.Date():
+            return {"type": "string", "format": "date"}
+        case types.Time():
+            return {"type": "string", "format": "time"}
+        case _:
+            return {}
 
 
 def key_reader(column: Column[Any]) -> Callable[[str], Any]:
