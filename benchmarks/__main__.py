@@ -14,12 +14,15 @@ import uvloop
 from benchmarks import (
     cold_call,
     deadline,
+    egress,
+    entity_list,
     filter_without_subscriber,
     isolate_memory,
     neighbour,
     peers,
     scale,
     storage_get,
+    storage_increment,
     warm_call,
 )
 from benchmarks.harness import Effort, Question, Row, Series, measure
@@ -31,6 +34,9 @@ QUESTIONS: dict[str, Question | Series] = {
         warm_call,
         isolate_memory,
         storage_get,
+        storage_increment,
+        entity_list,
+        egress,
         filter_without_subscriber,
         neighbour,
         deadline,

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +21,9 @@ from time import perf_counter
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, insert, inspect, select
 
-from jackfield import Event, FilterHook, Platform, Settings, Slot, Surface, Tenant, telemetry
+from jackfield import Entity, Event, FilterHook, Platform, Settings, Slot, Surface, Tenant, telemetry
 from jackfield.db import Base
 from jackfield.extension_points import FunctionResult
 from jackfield.health.models import HealthCheckRow
@@ -36,21 +36,45 @@ from jackfield_cli.keys import SigningKey
 from jackfield_cli.pack import pack_project
 from jackfield_sdk import hooks
 
-__all__ = ["ECHO", "PATIENT", "PROBE", "ROWDY", "SMALL", "UNHEARD", "Host", "Installed", "started"]
+__all__ = [
+    "CUSTOMERS", "ECHO", "LISTER", "PATIENT", "PROBE", "ROWDY", "SMALL", "UNHEARD", "Host", "Installed", "started",
+]  # fmt: skip
 
 HOUSE = Path(__file__).resolve().parent.parent
 ECHO = HOUSE / "plugins" / "echo"
 PROBE = HOUSE / "benchmarks" / "probe"
+LISTER = HOUSE / "benchmarks" / "lister"
 ROWDY = HOUSE / "benchmarks" / "rowdy"
 SMALL = HOUSE / "benchmarks" / "small"
 
 UNHEARD = "sale.beforeRefund"
 """A hook point that no plugin here listens to."""
 
+CUSTOMERS = Table(
+    "bench_customers",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("tenant_id", String(64), nullable=False, index=True),
+    Column("name", String(80), nullable=False),
+    Column("email", String(120)),
+    Column("city", String(80)),
+    Column("points", Integer, nullable=False),
+    Column("visits", Integer, nullable=False),
+    Column("vip", Boolean, nullable=False),
+)
+"""The host's own; made by the question that asks about it."""
+
 SURFACE = Surface(
     filters=[FilterHook("booking.beforeCreate", hooks.Booking), FilterHook(UNHEARD)],
     events=[Event("demo.ping", hooks.Ping)],
     slots=[Slot("Dashboard.Widgets"), Slot("POS.BeforeCheckout", hooks.Sale)],
+    entities=[
+        Entity(
+            "customers",
+            CUSTOMERS,
+            readable=tuple(name for name in CUSTOMERS.columns.keys() if name != "tenant_id"),  # noqa: SIM118  # no dict
+        )
+    ],
 )
 
 _MANY = 1_000_000
@@ -86,7 +110,7 @@ class Host:
             )
             await registry.publish(_chunks(packed.path), PUBLISHER)
 
-    async def install(self, slug: str, *, tenants: int) -> list[Installed]:
+    async def install(self, slug: str, *, tenants: int, grants: Iterable[str] = ()) -> list[Installed]:
         """New tenants, each with the plugin active."""
         gate = asyncio.Semaphore(INSTALLING)
 
@@ -94,7 +118,7 @@ class Host:
             async with gate:
                 tenant_id = f"{slug}-{number}"
                 await self.platform.tenants.create_tenant(tenant_id, tenant_id=tenant_id, plan="enterprise")
-                installed = await self.platform.lifecycle.install(tenant_id, slug)
+                installed = await self.platform.lifecycle.install(tenant_id, slug, grants=list(grants))
                 return Installed(self, self.platform.tenant(tenant_id), slug, installed.id)
 
         async with asyncio.TaskGroup() as group:

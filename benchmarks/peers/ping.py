@@ -1,8 +1,9 @@
 """A message there and back between two processes over a socketpair: what no call into another process can beat.
 
 Usage: `ping.py blocking` (the parent blocks in `recv`), `ping.py apart` (the same, each process on a CPU of its own, so
-that each message wakes one up, as our calls do whenever node and isolate are not on the same) and `ping.py loop` (the parent is an event loop, as our node
-is), in seconds; `ping.py rate PROCESSES` (pings per second of so many event loops, each with eight at once).
+that each message wakes one up, as our calls do whenever node and isolate are not on the same) and `ping.py loop` (the
+parent is an event loop, as our node is), in seconds; `ping.py rate PROCESSES` (pings per second of so many event loops,
+each with eight at once).
 """
 
 from __future__ import annotations

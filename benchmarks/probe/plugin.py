@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Annotated
 
@@ -43,4 +44,31 @@ def time_gets(ctx: jf.Context, key: str, count: Annotated[int, jf.Meta(ge=1, le=
         seconds.append(perf_counter() - start)
         if value is None:
             raise jf.UserError(f"there is no {key}", code="key-missing")
+    return seconds
+
+
+@plugin.function()
+def time_increments(ctx: jf.Context, count: Annotated[int, jf.Meta(ge=1, le=900)]) -> list[float]:
+    """Seconds of each of `count` additions to one number in storage."""
+    return _timed(count, lambda: ctx.storage.increment("count"))
+
+
+@plugin.function()
+def time_sets(ctx: jf.Context, count: Annotated[int, jf.Meta(ge=1, le=900)]) -> list[float]:
+    """Seconds of each of `count` writes of one key."""
+    return _timed(count, lambda: ctx.storage.set("value", 1))
+
+
+@plugin.function()
+def time_cached_increments(ctx: jf.Context, count: Annotated[int, jf.Meta(ge=1, le=900)]) -> list[float]:
+    """Seconds of each of `count` additions to one number in the cache."""
+    return _timed(count, lambda: ctx.cache.increment("count"))
+
+
+def _timed(count: int, do: Callable[[], object]) -> list[float]:
+    seconds: list[float] = []
+    for _ in range(count):
+        start = perf_counter()
+        do()
+        seconds.append(perf_counter() - start)
     return seconds

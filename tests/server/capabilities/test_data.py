@@ -9,7 +9,7 @@ import pytest
 from jackfield.capabilities import Gate
 from jackfield.capabilities.data import Data
 from jackfield.capabilities.errors import ArgumentsInvalidError, PermissionDeniedError
-from jackfield.data_adapters import EntityNotOpenError, EntityReadOnlyError, FieldRefusedError, SqlAdapter
+from jackfield.data_adapters import EntityNotOpenError, EntityReadOnlyError, FieldRefusedError, HostOnly, SqlAdapter
 from jackfield.db import Database
 from jackfield.surface import Entity, Surface
 from tests.server.capabilities.installations import Installed, customers, installed
@@ -87,7 +87,7 @@ async def test_an_entity_that_the_host_opens_for_reading_stays_as_it_is(plugin: 
 def test_no_entity_is_called_like_something_else_that_is_granted(database: Database, name: str) -> None:
     surface = Surface(entities=[Entity(name, customers, readable=("id",))])
     with pytest.raises(ValueError, match=name):
-        Data(SqlAdapter(database, surface))
+        Data(HostOnly(SqlAdapter(database, surface)), database)
 
 
 @pytest.mark.parametrize("entity", ["jf_secrets", "nothing"])

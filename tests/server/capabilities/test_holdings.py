@@ -8,11 +8,20 @@ import pytest
 from sqlalchemy import func, select
 
 from jackfield.capabilities import Gate, export, holdings, inventory, purge, set_secrets
-from jackfield.capabilities.models import SecretValue, StorageItem, TableRow, UniqueEntry, UsageRow
+from jackfield.capabilities.models import (
+    FileChunk,
+    FileRow,
+    FileUpload,
+    SecretValue,
+    StorageItem,
+    TableRow,
+    UniqueEntry,
+    UsageRow,
+)
 from jackfield.db import Database
 from tests.server.capabilities.installations import Installed, installed
 
-MODELS = (StorageItem, TableRow, UniqueEntry, SecretValue, UsageRow)
+MODELS = (StorageItem, TableRow, UniqueEntry, SecretValue, UsageRow, FileRow, FileChunk, FileUpload)
 
 
 async def fill(database: Database, plugin: Installed) -> None:
@@ -21,6 +30,8 @@ async def fill(database: Database, plugin: Installed) -> None:
     await plugin.call("storage", "set", key="l", value="text")
     await plugin.call("tables", "insert", table="ledger", row={"customer": "c", "extra": {"a": 1}})
     await plugin.call("tables", "insert", table="cards", row={"number": "1", "shop": 1})
+    await plugin.call("files", "write", path="a/b.txt", data=b"hello", content_type="text/plain")
+    await plugin.call("files", "begin", path="half")
     async with database.write(context.tenant_id) as session:
         await set_secrets(session, context.tenant_id, context.installation_id, context.slug, {"api_key": "hidden"})
 
@@ -39,7 +50,9 @@ async def test_the_inventory_counts_and_purging_leaves_nothing(gate: Gate, datab
         counts = await inventory(session, "inst_a")
         assert await inventory(session, "inst_b") == dict.fromkeys(counts, 0)
     assert counts["storage_bytes"] > 4 * 200
-    assert {**counts, "storage_bytes": 0} == {"storage_keys": 2, "table_rows": 2, "secrets": 1, "storage_bytes": 0}
+    assert {**counts, "storage_bytes": 0} == {
+        "storage_keys": 2, "table_rows": 2, "secrets": 1, "files": 1, "storage_bytes": 0,
+    }  # fmt: skip
     await fill(database, other)
     async with database.write("acme") as session:
         await purge(session, "inst_a")
@@ -48,6 +61,7 @@ async def test_the_inventory_counts_and_purging_leaves_nothing(gate: Gate, datab
         assert await inventory(session, "inst_b") == counts
     assert await left(database) == {
         "jf_storage": 2, "jf_table_rows": 2, "jf_table_unique": 1, "jf_secrets": 1, "jf_storage_usage": 1,
+        "jf_files": 1, "jf_file_chunks": 1, "jf_file_uploads": 1,
     }  # fmt: skip
     await fill(database, mine)
 
@@ -79,6 +93,9 @@ async def test_everything_but_secrets_is_written_out(
         {"kind": "storage", "key": "k", "value": {"n": [1, None]}},
         {"kind": "storage", "key": "l", "value": "text"},
     ]
+    assert [line["path"] for line in lines if line["kind"] == "file"] == ["a/b.txt"]
+    parts = [line for line in lines if line["kind"] == "file-part"]
+    assert parts == [{"kind": "file-part", "path": "a/b.txt", "number": 0, "data": "aGVsbG8="}]
     rows = [line for line in lines if line["kind"] == "row"]
     assert [row["table"] for row in rows] == ["cards"] + ["ledger"] * 31
     assert {"customer": "c", "points": 0, "extra": {"a": 1}} in [row["values"] for row in rows]

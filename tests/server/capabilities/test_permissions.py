@@ -14,12 +14,12 @@ def test_a_plugins_own_things_come_without_being_asked_for() -> None:
     own = asked(manifest(permissions=["customers:read"], optional_permissions=["http:api.example.com"]))
     assert own.required == ("customers:read",)
     assert own.optional == ("http:api.example.com",)
-    assert own.implied == ("storage", "log", "tables", "events:loyalty.*", "secrets:api_key")
+    assert own.implied == ("storage", "log", "cache", "files", "tables", "events:loyalty.*", "secrets:api_key")
 
 
 def test_what_is_not_declared_is_not_implied_and_nothing_is_named_twice() -> None:
     bare = asked(manifest(tables=[], emits={}, config=None, permissions=["storage"]))
-    assert (bare.required, bare.implied) == (("storage",), ("log",))
+    assert (bare.required, bare.implied) == (("storage",), ("log", "cache", "files"))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,16 @@ def test_which_entity_a_permission_is_about(permission: str, entity: str | None)
         ("http:api.stripe.com", "high", "api.stripe.com"),
         ("http:*.stripe.com", "high", "any host below stripe.com"),
         ("http:*", "high", "any address"),
+        ("functions:loyalty-points.balance", "medium", "loyalty-points.balance"),
+        ("functions:loyalty-points.*", "medium", "anything that loyalty-points offers"),
+        ("notify", "medium", "notifications to your members"),
+        ("members:read", "medium", "e-mail addresses"),
+        ("members:write", "high", "does not offer"),
+        ("channels:telegram", "high", "telegram channels"),
+        ("connections:google_calendar", "high", "google calendar"),
+        ("cache", "low", "for a while"),
+        ("files", "low", "files of its own"),
+        ("storage:all", "high", "does not offer"),
         ("launch:missiles", "high", "does not offer"),
         ("*", "high", "does not offer"),
     ],

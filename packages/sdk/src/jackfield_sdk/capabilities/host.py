@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ["Host"]
+__all__ = ["Host", "current"]
 
 
 class Host(Protocol):
@@ -21,3 +21,8 @@ class Host(Protocol):
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         """Write one line to the plugin's log."""
         ...
+
+
+current: list[Host] = []
+"""The one that libraries use which know nothing of a context, see `jackfield_sdk.transports`: an isolate's own, all its
+life; in tests, while a call of a plugin's is under way."""

@@ -7,20 +7,36 @@ call is decoded by its type, checked against the installation's grants, and answ
 from __future__ import annotations
 
 from jackfield.capabilities.context import CapabilityContext
+from jackfield.capabilities.file_reading import FileReader, StoredFile
+from jackfield.capabilities.file_rules import served_type
 from jackfield.capabilities.gate import Gate
 from jackfield.capabilities.holdings import Counts, export, inventory, purge
+from jackfield.capabilities.key_endpoints import keys_router
+from jackfield.capabilities.leaks import Leak, LeakBook
 from jackfield.capabilities.permissions import Asked, Described, asked, covers, describe, entity_of
-from jackfield.capabilities.secrets import secret_names, set_secrets
+from jackfield.capabilities.rights import AccessBook, Granted, GrantSource
+from jackfield.capabilities.rotation import KeyStatus, Rotation
+from jackfield.capabilities.secrets import SecretState, secret_names, secret_states, set_secrets
 from jackfield.capabilities.tally import Tally
 from jackfield.capabilities.vault import SecretKeys, Vault, create_key_file, ensure_key_file, load_keys
 
 __all__ = [
+    "AccessBook",
     "Asked",
     "CapabilityContext",
     "Counts",
     "Described",
+    "FileReader",
     "Gate",
+    "GrantSource",
+    "Granted",
+    "KeyStatus",
+    "Leak",
+    "LeakBook",
+    "Rotation",
     "SecretKeys",
+    "SecretState",
+    "StoredFile",
     "Tally",
     "Vault",
     "asked",
@@ -31,8 +47,11 @@ __all__ = [
     "entity_of",
     "export",
     "inventory",
+    "keys_router",
     "load_keys",
     "purge",
     "secret_names",
+    "secret_states",
+    "served_type",
     "set_secrets",
 ]

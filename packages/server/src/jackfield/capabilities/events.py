@@ -11,6 +11,7 @@ from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.declared import Declarations
 from jackfield.capabilities.errors import ArgumentsInvalidError, EventPayloadMismatchError
 from jackfield.capabilities.operations import Arguments, Capability, answer, operation, plain_value
+from jackfield.capabilities.origin import EVENT_DEPTH, Cause, Origin
 from jackfield.db import Database
 from jackfield.jobs import outbox
 
@@ -43,5 +44,19 @@ class Events:
         if problems := schema.problems(payload):
             raise EventPayloadMismatchError(arguments.name, problems)
         async with self._database.write(context.tenant_id) as session:
-            event_id = outbox.add(session, context.tenant_id, arguments.name, payload, source=context.slug)
+            event_id = outbox.add(
+                session, context.tenant_id, arguments.name, payload, source=context.slug, cause=_cause(context)
+            )
         return answer(event_id)
+
+
+def _cause(context: CapabilityContext) -> str:
+    """What the event is sent because of: it travels with it, so that a circle of events can be told and cut."""
+    origin = context.origin or Origin()
+    cause = Cause(
+        depth=origin.event_depth + 1,
+        trail=(*origin.trail, context.slug)[-EVENT_DEPTH:],
+        shared=dict(origin.shared or {"correlation_id": context.invocation_id}),
+        traceparent=context.tally.traceparent,
+    )
+    return msgspec.json.encode(cause).decode()

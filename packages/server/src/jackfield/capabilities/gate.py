@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from jackfield.capabilities.cache import Cache
 from jackfield.capabilities.config import Config
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.data import Data
 from jackfield.capabilities.declared import Declarations
 from jackfield.capabilities.errors import (
     ArgumentsInvalidError,
-    PermissionDeniedError,
     UnknownCapabilityError,
     UnknownOperationError,
 )
 from jackfield.capabilities.events import Events
+from jackfield.capabilities.files import Files
+from jackfield.capabilities.functions import Functions, PluginCalls
+from jackfield.capabilities.housekeeping import Housekeeping
+from jackfield.capabilities.http import Http, RenewingSource, SecretGuard, SecretSource
+from jackfield.capabilities.leaks import LeakBook
+from jackfield.capabilities.members import Members
+from jackfield.capabilities.migrating import Migration
+from jackfield.capabilities.notify import Notify
 from jackfield.capabilities.operations import Capability
-from jackfield.capabilities.permissions import covers
+from jackfield.capabilities.rights import AccessBook, GrantSource
+from jackfield.capabilities.secret_handles import SecretHandles
+from jackfield.capabilities.secret_uses import SecretUses
 from jackfield.capabilities.secrets import Secrets, attach_vault
 from jackfield.capabilities.storage import Storage
 from jackfield.capabilities.tables import Tables
 from jackfield.capabilities.usage import Meter, SpaceOf
 from jackfield.capabilities.vault import Vault
 from jackfield.clock import Clock, SystemClock
-from jackfield.data_adapters import DataAdapter
+from jackfield.data_adapters import AdapterSource, DataAdapter, HostOnly
 from jackfield.db import Database
 from jackfield.db.point_reads import DatabaseUnavailableError, PointReader
 from jackfield.db.statements import charged
+from jackfield.egress import Egress
+from jackfield.notifications import Notifications
 from jackfield.quotas import Space
 
 __all__ = ["Gate"]
@@ -41,11 +53,19 @@ class Gate:
     """Decodes, checks, does, answers.
 
     Args:
-        vault: Becomes the database's: `set_secrets` encrypts with it from now on.
+        vault: Becomes the database's: secrets are sealed with it from now on.
         adapter: Where the host's entities are.
+        adapters: Where each installation's are; with the host's when absent.
         storage_bytes: What one installation may keep in storage and tables together, when nobody says what plans allow.
         space_of: What the installations of a tenant may keep.
         query_limit_s: How long one query over a plugin's tables may take.
+        access: What members may do with the host's entities; everything when absent.
+        egress: The way out; one of its own when absent.
+        secret_sources: Know handles of more than secret fields.
+        secret_guards: Know what else hosts may have been given.
+        renewing_sources: Have fresh values in place of those that a host does not accept any more.
+        plugin_calls: Carries calls from plugin to plugin; there are none when absent.
+        notifications: Tells members; nobody does when absent.
     """
 
     def __init__(
@@ -58,24 +78,63 @@ class Gate:
         storage_bytes: int = STORAGE_BYTES,
         space_of: SpaceOf | None = None,
         query_limit_s: float = 2.0,
+        access: AccessBook | None = None,
+        adapters: AdapterSource | None = None,
+        egress: Egress | None = None,
+        secret_sources: Sequence[SecretSource] = (),
+        secret_guards: Sequence[SecretGuard] = (),
+        renewing_sources: Sequence[RenewingSource] = (),
+        plugin_calls: PluginCalls | None = None,
+        notifications: Notifications | None = None,
+        connections: Capability | None = None,
     ) -> None:
-        attach_vault(database, vault)
+        moments = clock or SystemClock()
+        self._access = access
+        self._source: GrantSource | None = None
         fixed = Space(storage_bytes, None)
-        meter = Meter(database, space_of or (lambda _tenant_id: fixed))
         reader, declarations = PointReader(database), Declarations()
+        meter = Meter(database, space_of or (lambda _tenant_id: fixed), declarations)
+        self.envelope = attach_vault(database, vault, reader, moments)
+        uses, self.leaks = SecretUses(database, moments), LeakBook(database, moments)
+        self.secrets = Secrets(reader, self.envelope, uses)
+        self.cache = Cache(moments.monotonic)
+        storage, files = Storage(database, reader, meter, moments), Files(database, meter, moments)
+        self.housekeeping = Housekeeping(storage, files, uses, self.leaks)
+        handles = SecretHandles(vault, self.secrets)
         self._capabilities: dict[str, Capability] = {
-            "storage": Storage(database, reader, meter).operations,
+            "storage": storage.operations,
+            "cache": self.cache.operations,
+            "files": files.operations,
+            "migration": Migration(database, meter, declarations).operations,
             "tables": Tables(database, reader, meter, declarations, clock or SystemClock(), query_limit_s).operations,
-            "data": Data(adapter).operations,
-            "secrets": Secrets(reader, vault).operations,
+            "data": Data(adapters or HostOnly(adapter), database, clock).operations,
+            "secrets": {**self.secrets.operations, **handles.operations},
+            "members": Members(database).operations,
+            "http": Http(
+                egress or Egress(), moments, (handles, *secret_sources), (handles, *secret_guards), renewing_sources
+            ).operations,
             "config": Config().operations,
             "events": Events(database, declarations).operations,
         }
+        if plugin_calls is not None:
+            self._capabilities["functions"] = Functions(plugin_calls).operations
+        if notifications is not None:
+            self._capabilities["notify"] = Notify(notifications).operations
+        if connections is not None:
+            self._capabilities["connections"] = connections
 
     @property
     def operations(self) -> Mapping[str, tuple[str, ...]]:
         """Names of all capabilities and what each can do."""
         return {name: tuple(operations) for name, operations in self._capabilities.items()}
+
+    def forget(self, installation_id: str) -> None:
+        """Drop what this node has in memory for an installation: it was changed, or is gone."""
+        self.cache.entries.forget(installation_id)
+
+    def follow(self, source: GrantSource) -> None:
+        """From now on grants are those of the moment, and not those with which a call began."""
+        self._source = source
 
     async def call(self, context: CapabilityContext, capability: str, operation: str, arguments: bytes) -> bytes:
         """Do one operation for one installation.
@@ -101,9 +160,15 @@ class Gate:
             decoded = found.decode(arguments)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             raise ArgumentsInvalidError(f"{capability}.{operation}: {error}"[:300]) from error
-        needed = found.needs(decoded)
-        if needed is not None and needed not in context.grants and not covers(context.grants, needed):
-            raise PermissionDeniedError(needed)
+        rights = context.rights
+        if rights.access is not self._access:
+            rights.access = self._access
+        if self._source is not None and not context.is_settled:
+            held = self._source.peek(context.tenant_id, context.installation_id)
+            if held is None or held is not rights.held or context.chain:
+                await self._refresh(context, self._source)
+        if (needed := found.needs(decoded)) is not None:
+            rights.require(needed)
         payer = charged.set(context.tally)
         try:
             return await found.run(context, decoded)
@@ -111,3 +176,17 @@ class Gate:
             raise DatabaseUnavailableError("the database could not do this") from error
         finally:
             charged.reset(payer)
+
+    async def _refresh(self, context: CapabilityContext, source: GrantSource) -> None:
+        """Have the rights of a call, and of those that led to it, follow what is granted now."""
+        for each in (context, *context.chain):
+            if each.is_settled:
+                continue
+            held = source.peek(each.tenant_id, each.installation_id)
+            if held is None:
+                try:
+                    held = await source.get(each.tenant_id, each.installation_id)
+                except SQLAlchemyError as error:
+                    raise DatabaseUnavailableError("the database could not say what is granted") from error
+            if held is not each.rights.held:
+                each.rights.follow(held)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
-from msgspec import Meta
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from jackfield.capabilities import uniqueness
+from jackfield.capabilities.aggregates import Measures, aggregate
 from jackfield.capabilities.context import CapabilityContext
-from jackfield.capabilities.declared import Declarations, TableShape
-from jackfield.capabilities.errors import AnswerTooLargeError, RowInvalidError, RowNotFoundError
-from jackfield.capabilities.json_sql import JsonSql, PostgresJson, SqliteJson
+from jackfield.capabilities.cursors import CURSOR_CHARS, read_cursor, write_cursor
+from jackfield.capabilities.declared import Declarations, Declared, TableShape
+from jackfield.capabilities.errors import AnswerTooLargeError, ArgumentsInvalidError
+from jackfield.capabilities.finding import Finder
 from jackfield.capabilities.models import TableRow, core
 from jackfield.capabilities.operations import (
     ANSWER_BYTES,
@@ -24,64 +28,128 @@ from jackfield.capabilities.operations import (
     answer,
     fields_of,
     operation,
+    plain_value,
 )
-from jackfield.capabilities.usage import OVERHEAD, Meter
+from jackfield.capabilities.rows import AT_ONCE, ROW_BYTES, Row, RowWriter
+from jackfield.capabilities.usage import Meter
+from jackfield.capabilities.waiting import patient
 from jackfield.clock import Clock
-from jackfield.data_adapters import Condition, check_conditions, parse_order, query_deadline
+from jackfield.data_adapters import Node, Order, Where, nodes_of, parse_order, query_deadline
+from jackfield.data_adapters.conditions import Branch, Leaf
 from jackfield.db import Database
 from jackfield.db.point_reads import PointReader
-from jackfield.ids import new_id
+from jackfield.errors import JackfieldError
 
-__all__ = ["ROW_BYTES", "Tables", "Where"]
+__all__ = ["ROW_BYTES", "Tables"]
 
-ROW_BYTES = 32 * 1024
-"""As JSON. A thousand of the largest rows are then what a node can hold for a moment."""
 _BATCH = 100
+_ROWS_AT_ONCE = 500
+_STEPS = 100
 
-Where = Annotated[list[Condition], Meta(max_length=50)]
 OrderNames = Annotated[list[Annotated[str, Meta(min_length=1, max_length=65)]], Meta(max_length=10)]
+_Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=65)]], Meta(min_length=1, max_length=16)]
+_Table = Annotated[str, Meta(max_length=64)]
 
 _rows = core(TableRow)
-_of = (
+_GET = select(_rows.c.data).where(
     _rows.c.installation_id == bindparam("p_installation"),
     _rows.c.tenant_id == bindparam("p_tenant"),
     _rows.c.table_name == bindparam("p_table"),
+    _rows.c.id == bindparam("p_id"),
 )
-_at = (*_of, _rows.c.id == bindparam("p_id"))
-_GET = select(_rows.c.data).where(*_at)
-_GET_SIZED = select(_rows.c.data, _rows.c.size_bytes).where(*_at)
-_PUT = insert(_rows)
-_CHANGE = update(_rows).where(*_at).values(data=bindparam("p_data"), size_bytes=bindparam("p_size"))
-_DELETE = delete(_rows).where(*_at).returning(_rows.c.size_bytes)
 
 
 class _Insert(Arguments, frozen=True):
-    table: str
+    table: _Table
     row: msgspec.Raw
 
 
+class _InsertMany(Arguments, frozen=True):
+    table: _Table
+    rows: Annotated[list[msgspec.Raw], Meta(max_length=_ROWS_AT_ONCE)]
+
+
 class _Get(Arguments, frozen=True):
-    table: str
+    table: _Table
     id: Id
 
 
+class _Delete(Arguments, frozen=True):
+    table: _Table
+    id: Id
+    expected: msgspec.Raw | UnsetType = UNSET
+
+
 class _Find(Arguments, frozen=True):
-    table: str
-    where: Where = msgspec.field(default_factory=list[Condition])
+    table: _Table
+    where: Where = msgspec.field(default_factory=list[Leaf | Branch])
     order: OrderNames = msgspec.field(default_factory=list[str])
     limit: Limit = 100
     offset: Offset = 0
 
 
+class _Page(Arguments, frozen=True):
+    table: _Table
+    where: Where = msgspec.field(default_factory=list[Leaf | Branch])
+    order: OrderNames = msgspec.field(default_factory=list[str])
+    limit: Limit = 100
+    cursor: Annotated[str, Meta(max_length=CURSOR_CHARS)] | None = None
+
+
 class _Count(Arguments, frozen=True):
-    table: str
-    where: Where = msgspec.field(default_factory=list[Condition])
+    table: _Table
+    where: Where = msgspec.field(default_factory=list[Leaf | Branch])
+
+
+class _Aggregate(Arguments, frozen=True):
+    table: _Table
+    measures: Measures
+    where: Where = msgspec.field(default_factory=list[Leaf | Branch])
+    group_by: Annotated[list[Annotated[str, Meta(min_length=1, max_length=65)]], Meta(max_length=8)] = msgspec.field(
+        default_factory=list[str]
+    )
+    order: OrderNames = msgspec.field(default_factory=list[str])
+    limit: Limit = 100
 
 
 class _Update(Arguments, frozen=True):
-    table: str
+    table: _Table
     id: Id
     changes: msgspec.Raw
+    expected: msgspec.Raw | UnsetType = UNSET
+
+
+class _UpdateMany(Arguments, frozen=True):
+    table: _Table
+    where: Where
+    changes: msgspec.Raw
+
+
+class _DeleteMany(Arguments, frozen=True):
+    table: _Table
+    where: Where
+    limit: Limit = AT_ONCE
+
+
+class _Upsert(Arguments, frozen=True):
+    table: _Table
+    unique: _Names
+    row: msgspec.Raw
+
+
+class _Step(Arguments, frozen=True):
+    """One step of a transaction; which of the fields it takes, `op` says."""
+
+    op: Literal["insert", "update", "delete", "upsert"]
+    table: _Table
+    id: msgspec.Raw | UnsetType = UNSET
+    values: msgspec.Raw | UnsetType = UNSET
+    expected: msgspec.Raw | UnsetType = UNSET
+    unique: _Names | UnsetType = UNSET
+
+
+class _Transaction(Arguments, frozen=True):
+    steps: Annotated[list[_Step], Meta(min_length=1, max_length=_STEPS)]
 
 
 class Tables:
@@ -106,119 +174,245 @@ class Tables:
         self._declarations = declarations
         self._clock = clock
         self._query_limit_s = query_limit_s
-        self._sql: type[JsonSql] = SqliteJson if database.is_sqlite else PostgresJson
+        self._finder = Finder(is_sqlite=database.is_sqlite)
         self.operations: Capability = {
-            "insert": operation(_Insert, "tables", self._insert),
+            "insert": operation(_Insert, "tables", patient(self._insert)),
+            "insert_many": operation(_InsertMany, "tables", patient(self._insert_many)),
             "get": operation(_Get, "tables", self._get),
             "find": operation(_Find, "tables", self._find),
+            "page": operation(_Page, "tables", self._page),
             "count": operation(_Count, "tables", self._count),
-            "update": operation(_Update, "tables", self._update),
-            "delete": operation(_Get, "tables", self._delete),
+            "aggregate": operation(_Aggregate, "tables", self._aggregate),
+            "update": operation(_Update, "tables", patient(self._update)),
+            "update_many": operation(_UpdateMany, "tables", patient(self._update_many)),
+            "upsert": operation(_Upsert, "tables", patient(self._upsert)),
+            "delete": operation(_Delete, "tables", patient(self._delete)),
+            "delete_many": operation(_DeleteMany, "tables", patient(self._delete_many)),
+            "transaction": operation(_Transaction, "tables", patient(self._transaction)),
         }
 
-    async def _insert(self, context: CapabilityContext, arguments: _Insert) -> bytes:
-        shape = self._shape(context, arguments.table)
-        data = shape.new_row(fields_of(arguments.row, "row"))
-        row_id, size = new_id("row"), _size(shape, data)
-        row = {
-            "tenant_id": context.tenant_id, "installation_id": context.installation_id, "table_name": shape.name,
-            "id": row_id, "data": data, "size_bytes": size, "created_at": self._clock.now(),
-        }  # fmt: skip
-        async with self._database.write(context.tenant_id) as session:
-            connection = await session.connection()
-            await self._meter.charge(connection, context, size, 0, rows=1)
-            await connection.execute(_PUT, row)
-            await uniqueness.claim(connection, context, shape, row_id, data)
-        return answer(shape.shown(row_id, data))
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     async def _get(self, context: CapabilityContext, arguments: _Get) -> bytes:
         shape = self._shape(context, arguments.table)
-        row = await self._reader.fetch_row(_GET, _place(context, shape, arguments.id))
+        params = {**self._finder.whose(context, shape), "p_id": arguments.id}
+        row = await self._reader.fetch_row(_GET, params)
         return answer(None if row is None else shape.shown(arguments.id, row[0]))
 
     async def _find(self, context: CapabilityContext, arguments: _Find) -> bytes:
         shape = self._shape(context, arguments.table)
-        check_conditions(arguments.where)
-        sql = self._sql(shape.columns, shape.defaults)
-        statement = (
-            select(_rows.c.id, _rows.c.data, _rows.c.size_bytes)
-            .where(*_of, *sql.meets(arguments.where))
-            .order_by(*sql.order(parse_order(arguments.order)))
-            .limit(arguments.limit)
-            .offset(arguments.offset)
-            .execution_options(yield_per=_BATCH)
+        order = parse_order(arguments.order)
+        found = await self._rows(
+            context, shape, nodes_of(arguments.where), order, arguments.limit, offset=arguments.offset
         )
-        found: list[dict[str, Any]] = []
-        total = 0
-        async with (
-            self._database.read(context.tenant_id) as session,
-            query_deadline(session, self._query_limit_s) as connection,
-            connection.stream(statement, _whose(context, shape)) as rows,
-        ):
-            # By batches: what does not fit the answer is not fetched.
-            async for id, data, size in rows:
-                total += size
-                if total > ANSWER_BYTES:
-                    raise AnswerTooLargeError(f"the rows have more than {ANSWER_BYTES} bytes together")
-                found.append(shape.shown(id, data))
-        return answer(found)
+        return answer([shape.shown(id, data or {}) for id, data, _ in found])
+
+    async def _page(self, context: CapabilityContext, arguments: _Page) -> bytes:
+        """As many as fit, and a cursor when there may be more."""
+        shape = self._shape(context, arguments.table)
+        order = parse_order(arguments.order)
+        after = None if arguments.cursor is None else read_cursor(arguments.cursor, shape.name, order)
+        nodes, limit = nodes_of(arguments.where), arguments.limit
+        found = await self._rows(context, shape, nodes, order, limit + 1, after=after, is_paged=True)
+        cursor = None
+        if len(found) > limit or (found and found[-1][1] is None):
+            found.pop()
+            id, _, keys = found[-1]
+            cursor = write_cursor(shape.name, order, keys, id)
+        return answer({"rows": [shape.shown(id, data or {}) for id, data, _ in found], "cursor": cursor})
 
     async def _count(self, context: CapabilityContext, arguments: _Count) -> bytes:
         shape = self._shape(context, arguments.table)
-        check_conditions(arguments.where)
-        sql = self._sql(shape.columns, shape.defaults)
-        statement = select(func.count()).select_from(_rows).where(*_of, *sql.meets(arguments.where))
+        nodes, sql = nodes_of(arguments.where), self._finder.sql(shape)
+        sql.meets(nodes)
+        declared = self._declared(context)
+        async with self._reading(context) as connection:
+            access = await self._finder.access(connection, context, declared, shape, nodes)
+            statement = self._finder.select(sql, access, nodes, func.count(), order=None)
+            count = await connection.scalar(statement, self._finder.whose(context, shape))
+            if not count:
+                await self._finder.check(connection, context, declared, access)
+        return answer(count)
+
+    async def _aggregate(self, context: CapabilityContext, arguments: _Aggregate) -> bytes:
+        shape = self._shape(context, arguments.table)
+        nodes, order = nodes_of(arguments.where), parse_order(arguments.order)
+        declared = self._declared(context)
+        sql = self._finder.sql(shape)
+        query = aggregate(sql, arguments.measures, arguments.group_by, order)
+        async with self._reading(context) as connection:
+            access = await self._finder.access(connection, context, declared, shape, nodes)
+            statement = self._finder.select(sql, access, nodes, *query.columns, order=None)
+            statement = statement.group_by(*query.groups).order_by(*query.order).limit(arguments.limit)
+            found = (await connection.execute(statement, self._finder.whose(context, shape))).all()
+            if not found or query.is_empty(found):
+                await self._finder.check(connection, context, declared, access)
+        return answer([query.row(list(row)) for row in found])
+
+    async def _rows(
+        self,
+        context: CapabilityContext,
+        shape: TableShape,
+        nodes: Sequence[Node],
+        order: Sequence[Order],
+        limit: int,
+        *,
+        offset: int = 0,
+        after: tuple[list[Any], str] | None = None,
+        is_paged: bool = False,
+    ) -> list[tuple[str, Row | None, list[Any]]]:
+        """Id, columns, and sort keys when it is paged; a row without columns at the end, when it would not fit."""
+        sql, declared = self._finder.sql(shape), self._declared(context)
+        keys = [key for key, _ in sql.sort_keys(order)] if is_paged else []
+        found: list[tuple[str, Row | None, list[Any]]] = []
+        total = 0
+        async with self._reading(context) as connection:
+            access = await self._finder.access(connection, context, declared, shape, nodes, order)
+            also = [] if after is None else [sql.behind(order, *after)]
+            statement = self._finder.select(
+                sql, access, nodes, _rows.c.id, _rows.c.data, _rows.c.size_bytes, *keys, order=order, also=also
+            )
+            statement = statement.limit(limit).offset(offset or None).execution_options(yield_per=_BATCH)
+            async with connection.stream(statement, self._finder.whose(context, shape)) as rows:
+                # By batches: what does not fit the answer is not fetched.
+                async for row in rows:
+                    id, data, size, *values = tuple[Any, ...](row)
+                    total += size + sum(len(value) for value in values if isinstance(value, str))
+                    if total > ANSWER_BYTES:
+                        if is_paged and found:
+                            return [*found, (id, None, [])]
+                        raise AnswerTooLargeError(f"the rows have more than {ANSWER_BYTES} bytes together")
+                    found.append((id, data, values))
+            if not found and after is None and not offset:
+                await self._finder.check(connection, context, declared, access)
+        return found
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    async def _insert(self, context: CapabilityContext, arguments: _Insert) -> bytes:
+        shape = self._shape(context, arguments.table)
+        values = fields_of(arguments.row, "row")
+        async with self._writing(context) as writer:
+            (row,) = await writer.insert(shape, [values])
+        return answer(row)
+
+    async def _insert_many(self, context: CapabilityContext, arguments: _InsertMany) -> bytes:
+        """All of them or none."""
+        shape = self._shape(context, arguments.table)
+        values = [fields_of(row, "rows") for row in arguments.rows]
+        async with self._writing(context) as writer:
+            rows = await writer.insert(shape, values)
+        return answer(rows)
+
+    async def _update(self, context: CapabilityContext, arguments: _Update) -> bytes:
+        shape = self._shape(context, arguments.table)
+        changes, expected = fields_of(arguments.changes, "changes"), _optional(arguments.expected, "expected")
+        async with self._writing(context) as writer:
+            row = await writer.update(shape, arguments.id, changes, expected)
+        return answer(row)
+
+    async def _update_many(self, context: CapabilityContext, arguments: _UpdateMany) -> bytes:
+        shape = self._shape(context, arguments.table)
+        nodes, changes = nodes_of(arguments.where), fields_of(arguments.changes, "changes")
+        async with self._writing(context) as writer:
+            count = await writer.update_where(shape, nodes, changes)
+        return answer(count)
+
+    async def _upsert(self, context: CapabilityContext, arguments: _Upsert) -> bytes:
+        shape = self._shape(context, arguments.table)
+        values = fields_of(arguments.row, "row")
+        async with self._writing(context) as writer:
+            row, is_new = await writer.upsert(shape, arguments.unique, values)
+        return answer({"row": row, "is_new": is_new})
+
+    async def _delete(self, context: CapabilityContext, arguments: _Delete) -> bytes:
+        shape = self._shape(context, arguments.table)
+        expected = _optional(arguments.expected, "expected")
+        async with self._writing(context) as writer:
+            was_there = await writer.delete(shape, arguments.id, expected)
+        return answer(was_there)
+
+    async def _delete_many(self, context: CapabilityContext, arguments: _DeleteMany) -> bytes:
+        shape = self._shape(context, arguments.table)
+        nodes: list[Node] = list(nodes_of(arguments.where))
+        async with self._writing(context) as writer:
+            count = await writer.delete_where(shape, nodes, arguments.limit)
+        return answer(count)
+
+    async def _transaction(self, context: CapabilityContext, arguments: _Transaction) -> bytes:
+        """All steps or none; the answer has the result of each."""
+        results: list[Any] = []
+        async with self._writing(context) as writer:
+            for number, step in enumerate(arguments.steps):
+                try:
+                    results.append(await self._do(context, writer, step, results))
+                except JackfieldError as error:
+                    # Which one it was, the author has to know; what it was stays as it is.
+                    error.args = (f"step {number}: {error}",)
+                    error.data = {**error.data, "step": number}
+                    raise
+        return answer([result[0] if isinstance(result, tuple) else result for result in results])
+
+    async def _do(self, context: CapabilityContext, writer: RowWriter, step: _Step, results: list[Any]) -> Any:
+        shape = self._shape(context, step.table)
+        values = _resolved(_optional(step.values, "values") or {}, results)
+        expected = _optional(step.expected, "expected")
+        if step.op == "insert":
+            return (await writer.insert(shape, [values]))[0]
+        if step.op == "upsert":
+            if step.unique is UNSET:
+                raise ArgumentsInvalidError("an upsert names its `unique` columns")
+            return await writer.upsert(shape, step.unique, values)
+        if step.id is UNSET:
+            raise ArgumentsInvalidError(f"`{step.op}` takes an `id`")
+        id = _resolved({"id": plain_value(step.id, "id")}, results)["id"]
+        if not isinstance(id, str) or not 0 < len(id) <= 128:
+            raise ArgumentsInvalidError("`id` is not a text of 1 to 128 characters")
+        if step.op == "update":
+            return await writer.update(shape, id, values, expected)
+        return await writer.delete(shape, id, expected)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _writing(self, context: CapabilityContext) -> AsyncGenerator[RowWriter]:
+        async with self._database.write(context.tenant_id) as session:
+            connection = await session.connection()
+            declared = self._declared(context)
+            yield RowWriter(connection, context, declared, self._meter, self._finder, self._clock)
+
+    @asynccontextmanager
+    async def _reading(self, context: CapabilityContext) -> AsyncGenerator[AsyncConnection]:
         async with (
             self._database.read(context.tenant_id) as session,
             query_deadline(session, self._query_limit_s) as connection,
         ):
-            return answer(await connection.scalar(statement, _whose(context, shape)))
+            yield connection
 
-    async def _update(self, context: CapabilityContext, arguments: _Update) -> bytes:
-        shape = self._shape(context, arguments.table)
-        changes = fields_of(arguments.changes, "changes")
-        place = _place(context, shape, arguments.id)
-        async with self._database.write(context.tenant_id) as session:
-            connection = await session.connection()
-            await self._meter.take_turn(connection, context)
-            stored = (await connection.execute(_GET_SIZED, place)).first()
-            if stored is None:
-                raise RowNotFoundError(shape.name)
-            data = shape.changed_row(stored.data, changes)
-            size = _size(shape, data)
-            await self._meter.charge(connection, context, size, stored.size_bytes)
-            await connection.execute(_CHANGE, {**place, "p_data": data, "p_size": size})
-            if shape.unique:
-                await uniqueness.release(connection, context, arguments.id)
-                await uniqueness.claim(connection, context, shape, arguments.id, data)
-        return answer(shape.shown(arguments.id, data))
-
-    async def _delete(self, context: CapabilityContext, arguments: _Get) -> bytes:
-        shape = self._shape(context, arguments.table)
-        async with self._database.write(context.tenant_id) as session:
-            connection = await session.connection()
-            await self._meter.take_turn(connection, context)
-            size = await connection.scalar(_DELETE, _place(context, shape, arguments.id))
-            if size is not None:
-                # Whatever this release says: under an earlier one the row may have taken something.
-                await uniqueness.release(connection, context, arguments.id)
-                await self._meter.charge(connection, context, 0, size, rows=-1)
-        return answer(size is not None)
+    def _declared(self, context: CapabilityContext) -> Declared:
+        return self._declarations.of(context.manifest)
 
     def _shape(self, context: CapabilityContext, table: str) -> TableShape:
         return self._declarations.of(context.manifest).table(table)
 
 
-def _whose(context: CapabilityContext, shape: TableShape) -> dict[str, Any]:
-    return {"p_installation": context.installation_id, "p_tenant": context.tenant_id, "p_table": shape.name}
+def _optional(raw: msgspec.Raw | UnsetType, what: str) -> dict[str, Any] | None:
+    return None if raw is UNSET else fields_of(raw, what)
 
 
-def _place(context: CapabilityContext, shape: TableShape, id: str) -> dict[str, Any]:
-    return {**_whose(context, shape), "p_id": id}
+def _resolved(values: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
+    """Values, with the id of an earlier step's row in place of `{"$step": number}`.
 
-
-def _size(shape: TableShape, data: dict[str, Any]) -> int:
-    size = len(msgspec.json.encode(data))
-    if size > ROW_BYTES:
-        raise RowInvalidError(shape.name, [f"the row has {size} bytes, at most {ROW_BYTES} are kept"])
-    return size + OVERHEAD
+    Raises:
+        ArgumentsInvalidError: That step has no row.
+    """
+    found = dict(values)
+    for name, value in found.items():
+        if isinstance(value, dict) and value.keys() == {"$step"}:  # pyright: ignore[reportUnknownMemberType]  # data of any shape
+            number = cast("dict[str, Any]", value)["$step"]
+            result = results[number] if type(number) is int and 0 <= number < len(results) else None
+            row = result[0] if isinstance(result, tuple) else result  # pyright: ignore[reportUnknownVariableType]  # the same
+            if not isinstance(row, dict):
+                raise ArgumentsInvalidError(f"`{name[:80]}`: no earlier step with this number has a row")
+            found[name] = row["id"]
+    return found

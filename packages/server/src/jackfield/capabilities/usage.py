@@ -6,13 +6,27 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Executable, String, and_, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jackfield.capabilities.context import CapabilityContext
-from jackfield.capabilities.errors import RowsFullError, StorageFullError
+from jackfield.capabilities.declared import Declarations
+from jackfield.capabilities.errors import ReleaseReplacedError, RowsFullError, StorageFullError, UpdateUnderwayError
 from jackfield.capabilities.models import UsageRow, core
 from jackfield.db import Database
 from jackfield.quotas import Space
@@ -36,13 +50,22 @@ def _number(name: str) -> Any:
 
 _installation, _tenant = bindparam("p_installation", type_=String), bindparam("p_tenant", type_=String)
 _added, _rows = _number("p_added"), _number("p_rows")
-_of_others = (_usage.c.tenant_id == _tenant, _usage.c.installation_id != _installation)
+_layout = bindparam("p_layout", type_=String)
+# One whose data is being moved is counted by the copy.
+_of_others = (
+    _usage.c.tenant_id == _tenant, _usage.c.installation_id != _installation, _usage.c.closed_by.is_(None)
+)  # fmt: skip
 _others_bytes = select(func.coalesce(func.sum(_usage.c.used_bytes), 0)).where(*_of_others).scalar_subquery()
 _others_rows = select(func.coalesce(func.sum(_usage.c.used_rows), 0)).where(*_of_others).scalar_subquery()
-_mine = select(_usage.c.used_bytes, _usage.c.used_rows, _others_bytes, _others_rows).where(
-    _usage.c.installation_id == _installation
-)
+_mine = select(
+    _usage.c.used_bytes, _usage.c.used_rows, _others_bytes, _others_rows, _usage.c.closed_by, _usage.c.layout
+).where(_usage.c.installation_id == _installation)
 _theirs = select(_others_bytes, _others_rows)
+_GIVE_BACK = (
+    update(_usage)
+    .where(_usage.c.installation_id == _installation)
+    .values(used_bytes=_usage.c.used_bytes - _number("p_freed"))
+)
 
 
 class Meter:
@@ -52,8 +75,9 @@ class Meter:
     them writes: to exclude that, all writers of a tenant would have to wait for one another.
     """
 
-    def __init__(self, database: Database, space_of: SpaceOf) -> None:
+    def __init__(self, database: Database, space_of: SpaceOf, declarations: Declarations | None = None) -> None:
         self._space_of = space_of
+        self._declarations = declarations or Declarations()
         self._is_sqlite = database.is_sqlite
         self._make = insert_sqlite if database.is_sqlite else insert_postgresql
         self._charge = self.charging(_number("p_replaced"))
@@ -71,14 +95,24 @@ class Meter:
         """
         before = func.coalesce(replaced, 0)
         is_there = exists().where(_usage.c.installation_id == _installation)
-        first = select(_installation, _tenant, _added, _rows).where(or_(is_there, _fits(_added, _rows)))
-        statement = self._make(_usage).from_select(["installation_id", "tenant_id", "used_bytes", "used_rows"], first)
+        first = select(_installation, _tenant, _added, _rows, _layout).where(or_(is_there, _fits(_added, _rows)))
+        columns = ["installation_id", "tenant_id", "used_bytes", "used_rows", "layout"]
+        statement = self._make(_usage).from_select(columns, first)
         after_bytes, after_rows = _usage.c.used_bytes + _added - before, _usage.c.used_rows + _rows
         return statement.on_conflict_do_update(
             index_elements=["installation_id"],
-            set_={"used_bytes": after_bytes, "used_rows": after_rows},
-            # Whoever is over a limit, since it was lowered, may still replace and remove.
+            set_={
+                "used_bytes": after_bytes,
+                "used_rows": after_rows,
+                # With the first row the index is whole; of rows from before there were entries, nothing is known.
+                "layout": case(
+                    (and_(_usage.c.layout.is_(None), _usage.c.used_rows == 0), _layout), else_=_usage.c.layout
+                ),
+            },
             where=and_(
+                _usage.c.closed_by.is_(None),
+                or_(_usage.c.layout.is_(None), _usage.c.layout == _layout),
+                # Whoever is over a limit, since it was lowered, may still replace and remove.
                 or_(before >= _added, _fits_bytes(after_bytes)),
                 or_(_rows <= 0, _fits_rows(after_rows)),
             ),
@@ -92,6 +126,15 @@ class Meter:
         if not self._is_sqlite:
             await connection.execute(self._turn, _who(context))
 
+    async def take_turn_of(self, connection: AsyncConnection, tenant_id: str, installation_id: str) -> None:
+        """`take_turn`, for work of the platform itself."""
+        if not self._is_sqlite:
+            await connection.execute(self._turn, {"p_installation": installation_id, "p_tenant": tenant_id})
+
+    async def give_back(self, connection: AsyncConnection, installation_id: str, freed_bytes: int) -> None:
+        """Count bytes that the platform itself has freed. Nobody is charged for the statement."""
+        await connection.execute(_GIVE_BACK, {"p_installation": installation_id, "p_freed": freed_bytes})
+
     async def charge(
         self, connection: AsyncConnection, context: CapabilityContext, added: int, replaced: int, *, rows: int = 0
     ) -> None:
@@ -102,9 +145,9 @@ class Meter:
 
         Raises:
             StorageFullError, RowsFullError: More would be taken than is allowed. Giving back is always possible.
+            UpdateUnderwayError, ReleaseReplacedError: The data is on its way to another release, or is there.
         """
-        if added != replaced or rows:
-            await self.charge_by(connection, self._charge, context, added, {"p_replaced": replaced}, rows=rows)
+        await self.charge_by(connection, self._charge, context, added, {"p_replaced": replaced}, rows=rows)
 
     async def charge_by(
         self,
@@ -126,19 +169,24 @@ class Meter:
             "p_limit": _or_none(space.storage_bytes), "p_row_limit": _or_none(space.rows),
             "p_tenant_limit": _or_none(space.tenant_storage_bytes), "p_tenant_row_limit": _or_none(space.tenant_rows),
         }  # fmt: skip
-        values = {**_who(context), "p_added": added, "p_rows": rows, **limits, **params}
+        layout = self._declarations.of(context.manifest).layout if context.staging is None else None
+        values = {**_who(context), "p_layout": layout, "p_added": added, "p_rows": rows, **limits, **params}
         result = await connection.execute(statement, values)
         if result.rowcount == 0:
-            raise await self._why(connection, context, space, rows)
+            raise await self._why(connection, context, space, rows, layout)
 
     async def _why(
-        self, connection: AsyncConnection, context: CapabilityContext, space: Space, rows: int
-    ) -> StorageFullError | RowsFullError:
+        self, connection: AsyncConnection, context: CapabilityContext, space: Space, rows: int, layout: str | None
+    ) -> StorageFullError | RowsFullError | UpdateUnderwayError | ReleaseReplacedError:
         row = (await connection.execute(_mine, _who(context))).first()
         if row is None:
             mine, (others_bytes, others_rows) = (0, 0), (await connection.execute(_theirs, _who(context))).one()
         else:
             mine, others_bytes, others_rows = (row[0], row[1]), row[2], row[3]
+            if row[4] is not None:
+                return UpdateUnderwayError()
+            if row[5] is not None and row[5] != layout:
+                return ReleaseReplacedError()
         if rows > 0:
             for scope, limit, used in (
                 ("plugin", space.rows, mine[1]), ("tenant", space.tenant_rows, mine[1] + int(others_rows))
@@ -171,4 +219,4 @@ def _or_none(limit: int | None) -> int:
 
 
 def _who(context: CapabilityContext) -> dict[str, Any]:
-    return {"p_installation": context.installation_id, "p_tenant": context.tenant_id}
+    return {"p_installation": context.data_id, "p_tenant": context.tenant_id}

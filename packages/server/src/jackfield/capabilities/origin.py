@@ -1,0 +1,52 @@
+"""How a call came about through other plugins: who called, after which events, and what they handed along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from jackfield.capabilities.context import CapabilityContext
+
+__all__ = ["CALL_DEPTH", "EVENT_DEPTH", "Cause", "Origin"]
+
+CALL_DEPTH = 5
+"""Calls from plugin to plugin, one within the other."""
+EVENT_DEPTH = 10
+"""Events that plugins send because of one another. One that is further down is not delivered."""
+
+
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an event was sent because of; kept with it, as JSON.
+
+    Attributes:
+        depth: Events of plugins up to it and with it.
+        trail: The plugins that sent them, the last ten.
+        shared: What the first caller handed along.
+        traceparent: The span in which it was sent.
+    """
+
+    depth: int = 0
+    trail: tuple[str, ...] = ()
+    shared: dict[str, Any] | None = None
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Of one call. Most calls have none: host or member called, and handed nothing along.
+
+    Attributes:
+        chain: The calls within which it is made, the first one first.
+        event_depth: Events of plugins that led here.
+        trail: The plugins that sent them.
+        shared: What the first caller handed along.
+    """
+
+    chain: tuple[CapabilityContext, ...] = ()
+    event_depth: int = 0
+    trail: tuple[str, ...] = ()
+    shared: Mapping[str, Any] | None = None
