@@ -30,7 +30,7 @@ from jackfield.lifecycle import ActiveInstallations, Actor, Lifecycle, Snapshots
 from jackfield.lifecycle.models import InstallationRow, LockRow, OperationRow, StepRow
 from jackfield.records import AuditEntry
 from jackfield.registry import Release
-from jackfield.surface import Entity, Event, FilterHook, Slot, Surface
+from jackfield.surface import Access, Entity, Event, FilterHook, Slot, Surface
 from jackfield_sdk import wire
 from jackfield_sdk.guest import failure_of
 
@@ -46,7 +46,16 @@ SURFACE = Surface(
     filters=[FilterHook("booking.beforeCreate")],
     events=[Event("sale.created")],
     slots=[Slot("POS.AfterCheckout")],
-    entities=[Entity("customers", _CUSTOMERS, readable=("id", "name"), writable=("name",))],
+    entities=[
+        Entity("customers", _CUSTOMERS, readable=("id", "name"), writable=("name",)),
+        Entity(
+            "invoices",
+            _CUSTOMERS,
+            readable=("id", "name"),
+            writable=("name",),
+            access={"admin": Access(read=[["name", "eq", "$user.id"]], write=False), "member": Access(False, False)},
+        ),
+    ],
 )
 
 Handler = Callable[[Invocation], Awaitable[Any]]
@@ -127,7 +136,7 @@ class House:
     active: ActiveInstallations = field(init=False)
 
     def __post_init__(self) -> None:
-        attach_vault(self.database, self.vault)
+        self.envelope = attach_vault(self.database, self.vault)
         self.lifecycle = self.start()
 
     def start(self) -> Lifecycle:
@@ -177,7 +186,7 @@ class House:
         """The stored value, decrypted."""
         for row in await self.rows(SecretValue):
             if (row.installation_id, row.name) == (installation_id, name):
-                return self.vault.decrypt(row.token, row.tenant_id, slug, name)
+                return await self.envelope.open(row.token, row.tenant_id, slug, name)
         return None
 
     async def owns(self, installation_id: str, slug: str = "points") -> None:
@@ -246,7 +255,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def database(tmp_path: Path, template: Path) -> AsyncIterator[Database]:
+async def sqlite(tmp_path: Path, template: Path) -> AsyncIterator[Database]:
     copyfile(template, tmp_path / "jackfield.sqlite3")
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'jackfield.sqlite3'}")
     yield database

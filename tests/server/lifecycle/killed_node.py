@@ -1,4 +1,4 @@
-"""A node that dies: run as a program, it installs, configures or uninstalls, and kills itself at the hook named.
+"""A node that dies: run as a program, it installs, changes or uninstalls, and kills itself at the hook named.
 
 `python -m tests.server.lifecycle.killed_node DATA_FOLDER VERB HOOK`; the database is `jackfield.sqlite3` beside the
 folder.
@@ -16,7 +16,31 @@ from jackfield.capabilities import Vault
 from jackfield.capabilities.vault import parse_keys
 from jackfield.db import Database
 from jackfield.invocation import Invocation
-from tests.server.lifecycle.conftest import CONFIG, KEY, TENANT, House, plugin_of, with_config, with_hooks
+from tests.server.lifecycle.conftest import CONFIG, KEY, TENANT, Handler, House, plugin_of, with_config, with_hooks
+from tests.server.lifecycle.migrating import gated, handlers, migrating, with_ledger
+
+
+async def move(house: House, verb: str, hook: str, die: Handler) -> None:
+    """Update, or go back, over data that has to be moved."""
+    releases(house)
+    seen = await house.lifecycle.install(TENANT, "points", version="1.0.0")
+    plugin = gated(house.lifecycle, seen)
+    for number in range(5):
+        await plugin.call("tables", "insert", table="ledger", row={"customer": "c", "points": number})
+    if verb == "rollback":
+        await house.lifecycle.update(TENANT, "points", version="2.0.0-rc.1")
+    house.runner.handlers[hook] = die
+    if verb == "rollback":
+        await house.lifecycle.rollback(TENANT, "points")
+    await house.lifecycle.update(TENANT, "points", version="2.0.0-rc.1")
+
+
+def releases(house: House) -> None:
+    """Two of them, with migrations between."""
+    house.catalogue.by_slug.clear()
+    house.catalogue.add(with_ledger(plugin_of()))
+    house.catalogue.add(with_hooks(migrating(), "on_update"))
+    house.runner.handlers |= handlers(house)
 
 
 async def main(data_dir: Path, verb: str, hook: str) -> None:
@@ -28,6 +52,9 @@ async def main(data_dir: Path, verb: str, hook: str) -> None:
     async def die(_invocation: Invocation) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    if verb in ("update", "rollback"):
+        await move(house, verb, hook, die)
+        return
     if verb != "install":
         found = await house.lifecycle.install(TENANT, "points", config=CONFIG)
         await house.owns(found.id)

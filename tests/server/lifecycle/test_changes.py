@@ -267,7 +267,7 @@ async def test_grants_are_replaced_whole(house: House) -> None:
     assert active.revision > before.revision
     entry = (await house.audit())[-1]
     assert entry.action == "plugin.grants"
-    assert entry.before == {"grants": ["customers:read", "log", "storage"]}
+    assert entry.before == {"grants": ["cache", "customers:read", "files", "log", "storage"]}
     assert entry.after == {"grants": ["customers:read", "customers:write", "log"]}
 
 

@@ -16,11 +16,11 @@ from jackfield.health import router as health_router
 from jackfield.http import Caller
 from jackfield.invocation import Invocation
 from jackfield.jobs import Deliveries, Delivery, OutboxEvent
-from jackfield.lifecycle import deliveries_router, reading_router, router
+from jackfield.lifecycle import deliveries_router, permissions_router, reading_router, router
 from jackfield.records import InvocationRecord, Recorder, Records
 from jackfield.settings import HealthSettings
 from tests.server.conftest import KnownCallers, application, client
-from tests.server.lifecycle.conftest import CONFIG, TENANT, House, plugin_of, with_config, with_hooks
+from tests.server.lifecycle.conftest import CONFIG, SURFACE, TENANT, House, plugin_of, with_config, with_hooks
 
 CALLERS = {
     "owner": Caller("owner", TENANT, "mem_1"),
@@ -63,6 +63,7 @@ def web(house: House, recorder: Recorder) -> Web:
             router(house.lifecycle, health),
             health_router(health),
             reading_router(house.lifecycle, Records(house.database, recorder)),
+            permissions_router(house.lifecycle, Records(house.database, recorder), SURFACE),
             deliveries_router(house.lifecycle, Deliveries(house.database, SystemClock())),
         )
     )
@@ -87,7 +88,7 @@ READING = [
     ("GET", path)
     for path in (
         "", "/points", "/points/stats", "/points/errors", "/points/logs", "/points/invocations", "/points/deliveries",
-        "/points/health", "/points/inventory",
+        "/points/health", "/points/inventory", "/points/permissions",
     )
 ]  # fmt: skip
 CHANGING: list[tuple[str, str, Any]] = [
@@ -342,3 +343,61 @@ async def test_deliveries_are_shown_and_replayed(house: House, web: Web) -> None
     assert (await web("GET", "/points/deliveries")).json()["items"][0]["state"] == "skipped"
     await web("DELETE", "/points")
     assert await house.rows(Delivery) == []
+
+
+async def test_an_update_that_asks_for_more_is_accepted_and_waits(house: House, web: Web) -> None:
+    house.catalogue.add(plugin_of())
+    house.catalogue.add(
+        plugin_of(version="1.1.0", permissions=["customers:read"], permission_reasons={"customers:read": "To greet."})
+    )
+    await web("POST", "/install", json={"slug": "points", "version": "1.0.0"})
+    waiting = await web("POST", "/points/update")
+    assert (waiting.status_code, waiting.json()["version"]) == (202, "1.0.0")
+    (listed,) = (await web("GET", "", "member")).json()["items"]
+    (missing,) = listed["pending_update"]["missing"]
+    assert (missing["permission"], missing["text"], missing["risk"], missing["reason"]) == (
+        "customers:read", "see your customers", "medium", "To greet.",
+    )  # fmt: skip
+    assert (await web("DELETE", "/points/update", "member")).status_code == 403
+    assert (await web("DELETE", "/points/update", "stranger")).status_code == 404
+    assert (await web("DELETE", "/points/update", "admin")).json()["pending_update"] is None
+    assert (await web("DELETE", "/points/update")).json()["code"] == "nothing-pending"
+    assert (await web("POST", "/points/update")).status_code == 202
+    where = [["name", "eq", "$user.id"]]
+    done = await web("PUT", "/points/grants", json={"grants": [{"permission": "customers:read", "where": where}]})
+    assert (done.status_code, done.json()["version"], done.json()["pending_update"]) == (200, "1.1.0", None)
+    assert done.json()["grant_filters"] == {"customers:read": where}
+
+
+@pytest.mark.parametrize(
+    ("grant", "status", "code"),
+    [
+        ({"permission": "customers:read", "where": [["name", "is", 1]]}, 422, "row-filter-invalid"),
+        ({"permission": "customers:read", "where": "name"}, 422, "request-invalid"),
+        ({"permission": "customers:read", "rows": []}, 422, "request-invalid"),
+        ({"permission": "invoices:write"}, 403, "grant-not-held"),
+        ({"permission": "x" * 201}, 422, "request-invalid"),
+    ],
+)
+async def test_a_grant_that_cannot_be_given_is_refused_with_a_code(
+    house: House, web: Web, grant: Any, status: int, code: str
+) -> None:
+    house.catalogue.add(plugin_of(optional_permissions=["customers:read", "invoices:write"]))
+    await web("POST", "/install", json={"slug": "points"})
+    refused = await web("PUT", "/points/grants", "admin", json={"grants": [grant]})
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert refused.json()["hint"]
+
+
+async def test_what_a_plugin_made_of_its_grants_can_be_looked_up(house: House, web: Web, recorder: Recorder) -> None:
+    house.catalogue.add(plugin_of())
+    installed = (await web("POST", "/install", json={"slug": "points"})).json()
+    recorder.record(
+        InvocationRecord(
+            id="inv_1", tenant_id=TENANT, installation_id=installed["id"], plugin="points", version="1.0.0",
+            kind="function", name="f", handler="f", caller_id="mem_2", started_at=1.0, permissions={"storage": 4},
+        )
+    )  # fmt: skip
+    found = {p["permission"]: p for p in (await web("GET", "/points/permissions")).json()}
+    assert (found["storage"]["uses"], found["storage"]["users"][0]["user_id"]) == (4, "mem_2")
+    assert (found["log"]["uses"], found["log"]["last_used_at"]) == (0, None)

@@ -26,7 +26,7 @@ async def test_a_plugin_with_nothing_to_ask_is_active_at_once(house: House) -> N
     assert installed.state is State.ACTIVE
     assert installed.reason is None
     assert installed.activated_at is not None
-    assert set(installed.grants) == {"storage", "log"}
+    assert set(installed.grants) == {"storage", "log", "cache", "files"}
     assert list((await house.active.get(TENANT)).by_slug) == ["points"]
     assert (await house.active.get("other")).by_slug == {}
 

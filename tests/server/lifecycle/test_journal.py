@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from jackfield.lifecycle.journal import LEASE, Journal
 from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
 from jackfield.lifecycle.operations import Change, Effect, Order, Run, Step
 from tests.server.conftest import ManualClock
+
+
+async def follow(_session: AsyncSession, _tenant_id: str, _slugs: Iterable[str]) -> None:
+    """Nothing depends on these plugins."""
 
 
 class ToyBase(DeclarativeBase):
@@ -106,7 +110,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 def journal_of(database: Database, node: str = "node-1") -> Journal:
-    return Journal(database, SystemClock(), node, lambda _tenant: None)
+    return Journal(database, SystemClock(), node, lambda _tenant: None, follow)
 
 
 async def marks(database: Database) -> str:
@@ -317,7 +321,7 @@ async def test_no_transaction_is_open_while_an_effect_runs(database: Database) -
 
 async def test_caches_hear_of_each_committed_change(database: Database) -> None:
     heard: list[str] = []
-    journal = Journal(database, SystemClock(), "n", heard.append)
+    journal = Journal(database, SystemClock(), "n", heard.append, follow)
     with pytest.raises(BrokenError):
         await journal.run(ORDER, Toy("within e").steps())
     assert heard == ["t1"] * 4  # a, c, and both taken back
@@ -334,8 +338,8 @@ async def test_a_living_nodes_operation_is_left_to_it(database: Database) -> Non
 
 async def test_a_lease_that_ran_out_may_be_taken_over(database: Database, clock: ManualClock) -> None:
     with pytest.raises(Crash):
-        await Journal(database, clock, "node-1", lambda _tenant: None).run(ORDER, Toy("before c", Crash).steps())
-    other = Journal(database, clock, "node-2", lambda _tenant: None)
+        await Journal(database, clock, "node-1", lambda _tenant: None, follow).run(ORDER, Toy("before c", Crash).steps())
+    other = Journal(database, clock, "node-2", lambda _tenant: None, follow)
     assert await other.open_operations() == []
     clock.advance(LEASE.total_seconds() + 1)
     assert len(await other.open_operations()) == 1

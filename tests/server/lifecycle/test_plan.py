@@ -88,7 +88,7 @@ async def test_a_plan_tells_contributions_permissions_and_configuration(house: H
     assert (said["customers:read"].kind, said["customers:read"].risk) == ("required", "medium")
     assert (said["customers:write"].kind, said["customers:write"].risk) == ("optional", "high")
     assert {name for name, permission in said.items() if permission.kind == "implied"} == {
-        "storage", "log", "tables", "events:points.*", "secrets:api_key",
+        "storage", "log", "cache", "files", "tables", "events:points.*", "secrets:api_key",
     }  # fmt: skip
     assert plan.config_schema is not None
     assert plan.secrets == ["api_key"]
@@ -187,7 +187,7 @@ async def test_events_come_from_the_host_from_itself_or_from_another_plugin(
     house: House, event: str, is_known: bool
 ) -> None:
     house.catalogue.add(plugin_of("base"))
-    plugin = plugin_of(emits={"points.awarded": dict[str, int]})
+    plugin = plugin_of(emits={"points.awarded": dict[str, int]}, uses={"base": "*"})
 
     @plugin.on(event)
     def listen(ctx: jf.Context, payload: dict[str, Any]) -> None: ...
@@ -197,6 +197,17 @@ async def test_events_come_from_the_host_from_itself_or_from_another_plugin(
         await house.lifecycle.plan_install(TENANT, "points")
     else:
         assert await code_of(house) == "event-unknown"
+
+
+async def test_another_plugins_events_take_a_declared_dependency(house: House) -> None:
+    house.catalogue.add(plugin_of("base"))
+    plugin = plugin_of()
+
+    @plugin.on("base.anything")
+    def listen(ctx: jf.Context, payload: dict[str, Any]) -> None: ...
+
+    house.catalogue.add(plugin)
+    assert await code_of(house) == "event-dependency-missing"
 
 
 async def test_a_needed_plugin_is_held_to_the_host_too(house: House) -> None:

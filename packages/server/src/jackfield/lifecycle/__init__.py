@@ -8,33 +8,45 @@ What the rest of the platform dispatches to comes from `ActiveInstallations`.
 from __future__ import annotations
 
 from jackfield.lifecycle.active import ActiveInstallations, TenantPlugins
+from jackfield.lifecycle.consent import Grant
 from jackfield.lifecycle.development import DEVELOPMENT_PATH, development_router
 from jackfield.lifecycle.endpoints import Plugin, actor_of, router
+from jackfield.lifecycle.history import Kept
 from jackfield.lifecycle.interfaces import Catalogue, HealthNote, HealthNotes, Runner
 from jackfield.lifecycle.inventory import Inventory
+from jackfield.lifecycle.journal import INSTALLATIONS
+from jackfield.lifecycle.keeping_endpoints import keeping_router
+from jackfield.lifecycle.live_grants import LiveGrants
 from jackfield.lifecycle.operations import Actor
-from jackfield.lifecycle.planning import InstallPlan, UninstallPlan, UpdatePlan
+from jackfield.lifecycle.permission_endpoints import permissions_router
+from jackfield.lifecycle.planning import InstallPlan, RollbackPlan, UninstallPlan, UpdatePlan
 from jackfield.lifecycle.reading_endpoints import deliveries_router, reading_router
 from jackfield.lifecycle.service import Lifecycle
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import MEANINGS, State
-from jackfield.lifecycle.views import ConfigTest, Installed, Removed
+from jackfield.lifecycle.views import ConfigTest, Installed, Removed, RolledBack
 
 __all__ = [
     "DEVELOPMENT_PATH",
+    "INSTALLATIONS",
     "MEANINGS",
     "ActiveInstallations",
     "Actor",
     "Catalogue",
     "ConfigTest",
+    "Grant",
     "HealthNote",
     "HealthNotes",
     "InstallPlan",
     "Installed",
     "Inventory",
+    "Kept",
     "Lifecycle",
+    "LiveGrants",
     "Plugin",
     "Removed",
+    "RollbackPlan",
+    "RolledBack",
     "Runner",
     "Snapshots",
     "State",
@@ -44,6 +56,8 @@ __all__ = [
     "actor_of",
     "deliveries_router",
     "development_router",
+    "keeping_router",
+    "permissions_router",
     "reading_router",
     "router",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from jackfield.invocation import ActiveInstallation
-from jackfield.lifecycle.snapshots import Snapshots
+from jackfield.lifecycle.snapshots import Resting, Snapshots
 from jackfield_sdk.manifest import EventHandler, Filter, Widget
 
 __all__ = ["ActiveInstallations", "TenantPlugins", "assemble"]
@@ -32,6 +32,7 @@ class TenantPlugins:
         held: What is quarantined, by id: nothing reaches it, and its events wait.
         held_events: Event → its handlers.
         widgets: Slot → widgets, by order, then slug.
+        resting: What holds grants and is not at work, by id: calls that began before may still run.
     """
 
     by_slug: Mapping[str, ActiveInstallation]
@@ -41,16 +42,20 @@ class TenantPlugins:
     widgets: Mapping[str, Found[Widget]]
     held: Mapping[str, ActiveInstallation]
     held_events: Mapping[str, Found[EventHandler]]
+    resting: Mapping[str, Resting] = field(default_factory=dict[str, Resting])
 
 
 def assemble(
-    installations: Iterable[tuple[str, ActiveInstallation]], held: Iterable[ActiveInstallation] = ()
+    installations: Iterable[tuple[str, ActiveInstallation]],
+    held: Iterable[ActiveInstallation] = (),
+    resting: Mapping[str, Resting] | None = None,
 ) -> TenantPlugins:
     """Index active installations.
 
     Args:
         installations: Pairs of instance name and installation.
         held: Those in quarantine.
+        resting: All others that are installed, by id.
     """
     waiting = {installation.id: installation for installation in held}
     held_events: defaultdict[str, list[tuple[ActiveInstallation, EventHandler]]] = defaultdict(list)
@@ -79,6 +84,7 @@ def assemble(
         widgets={slot: tuple(sorted(pairs, key=lambda pair: pair[1].order)) for slot, pairs in widgets.items()},
         held=waiting,
         held_events={event: tuple(pairs) for event, pairs in held_events.items()},
+        resting=resting or {},
     )
 
 
@@ -134,6 +140,11 @@ class ActiveInstallations:
         """Forget a tenant: something has changed. What is being loaded at this moment is not kept either."""
         self._cached.pop(tenant_id, None)
         self._loading.pop(tenant_id, None)
+
+    def invalidate_all(self) -> None:
+        """Forget all tenants: nobody knows what has changed."""
+        self._cached.clear()
+        self._loading.clear()
 
     async def _load(self, tenant_id: str) -> TenantPlugins:
         this = asyncio.current_task()

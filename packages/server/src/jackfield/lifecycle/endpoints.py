@@ -6,33 +6,43 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
 
 from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, cut, decode_cursor, problem_responses
+from jackfield.lifecycle.consent import Given, Grant
 from jackfield.lifecycle.interfaces import HealthNote, HealthNotes
 from jackfield.lifecycle.operations import Actor
 from jackfield.lifecycle.presentation import (
     detail_out,
     install_plan_out,
     installation_out,
+    past_release_out,
+    rollback_plan_out,
+    table_out,
     uninstall_plan_out,
     update_plan_out,
 )
 from jackfield.lifecycle.schemas import (
     ConfigChange,
     ConfigTestOut,
+    GrantIn,
     GrantsChange,
+    HistoryOut,
     InstallationDetailOut,
     InstallationOut,
     InstallRequest,
     PlanOut,
     PlanRequest,
     RemovedOut,
+    RollbackOut,
+    RollbackRequest,
+    TablesOut,
     UpdateRequest,
 )
 from jackfield.lifecycle.service import DataChoice, Lifecycle
 from jackfield.lifecycle.states import State
+from jackfield.lifecycle.table_exports import Format
 from jackfield.lifecycle.views import Installed
 
 __all__ = ["Plugin", "actor_of", "router"]
@@ -75,12 +85,17 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
 
     @routes.post("/plan", operation_id="planPlugin", responses=problem_responses(403, 404))
     async def plan(caller: MemberCaller, body: PlanRequest) -> PlanOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
-        """What installing, updating or uninstalling would do: permissions, contributions, dependencies, conflicts."""
+        """What installing, updating, going back or uninstalling would do: permissions, contributions, conflicts."""
         if body.action == "uninstall":
             return uninstall_plan_out(await lifecycle.plan_uninstall(caller.tenant, body.slug, instance=body.instance))
         if body.action == "update":
             planned = await lifecycle.plan_update(caller.tenant, body.slug, body.version, instance=body.instance)
             return update_plan_out(planned, await lifecycle.stored_secrets(planned.row))
+        if body.action == "rollback":
+            back = await lifecycle.plan_rollback(
+                caller.tenant, body.slug, body.version, way=body.data, instance=body.instance
+            )
+            return rollback_plan_out(back, await lifecycle.stored_secrets(back.row))
         return install_plan_out(
             await lifecycle.plan_install(caller.tenant, body.slug, body.version, instance=body.instance)
         )
@@ -89,8 +104,9 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
     async def install(caller: AdminCaller, body: InstallRequest) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
         """Install a plugin and activate it. Every required permission has to be granted here; see the plan."""
         installed = await lifecycle.install(
-            caller.tenant, body.slug, version=body.version, grants=body.grants, config=body.config,
-            instance=body.instance, grants_for=body.grants_for, actor=actor_of(caller),
+            caller.tenant, body.slug, version=body.version, grants=_given(body.grants), config=body.config,
+            instance=body.instance, grants_for={slug: _given(some) for slug, some in body.grants_for.items()},
+            actor=actor_of(caller),
         )  # fmt: skip
         return detail_out(installed)
 
@@ -128,15 +144,81 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
 
     @routes.post("/{slug}/update", operation_id="updatePlugin", responses=problem_responses(403, 404, 409))
     async def update(  # pyright: ignore[reportUnusedFunction]
-        caller: AdminCaller, plugin: Plugin, body: UpdateRequest | None = None
+        caller: AdminCaller, plugin: Plugin, response: Response, body: UpdateRequest | None = None
     ) -> InstallationDetailOut:
-        """Replace its release by a newer one, without a pause. What that asks for in addition must be granted here."""
+        """Replace its release by a newer one, without a pause.
+
+        When that asks for more than is granted, the answer is 202 and the update waits, see `pending_update`: it is
+        done as soon as the rest is granted, here or with the other grants. With `config`, which cannot wait, it is
+        refused instead.
+        """
         wanted = body or UpdateRequest()
+        updated = await lifecycle.update(
+            caller.tenant, plugin.slug, version=wanted.version, grants=_given(wanted.grants), config=wanted.config,
+            instance=plugin.instance, actor=actor_of(caller),
+        )  # fmt: skip
+        if updated.pending is not None:
+            response.status_code = 202
+        return await detailed(updated)
+
+    @routes.delete("/{slug}/update", operation_id="giveUpPluginUpdate", responses=problem_responses(403, 404, 409))
+    async def give_up_update(caller: AdminCaller, plugin: Plugin) -> InstallationDetailOut:  # pyright: ignore[reportUnusedFunction]
+        """Let an update that waits for consent wait no longer. What was granted for it is forgotten."""
         return await detailed(
-            await lifecycle.update(
-                caller.tenant, plugin.slug, version=wanted.version, grants=wanted.grants, config=wanted.config,
-                instance=plugin.instance, actor=actor_of(caller),
-            )
+            await lifecycle.give_up_update(caller.tenant, plugin.slug, instance=plugin.instance, actor=actor_of(caller))
+        )
+
+    @routes.post("/{slug}/rollback", operation_id="rollBackPlugin", responses=problem_responses(403, 404, 409, 503))
+    async def rollback(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller, plugin: Plugin, body: RollbackRequest | None = None
+    ) -> RollbackOut:
+        """Go back to a release that was there before, with its configuration, secrets, grants and data.
+
+        `POST /api/plugins/plan` with the action `rollback` says what becomes of the data.
+        """
+        wanted = body or RollbackRequest()
+        seen, done = await lifecycle.rollback(
+            caller.tenant, plugin.slug, version=wanted.to, way=wanted.data, grants=_given(wanted.grants),
+            instance=plugin.instance, actor=actor_of(caller),
+        )  # fmt: skip
+        return RollbackOut(
+            from_version=done.from_version, version=done.version, data=done.data, export_id=done.export_id,
+            problems=list(done.problems), plugin=await detailed(seen),
+        )  # fmt: skip
+
+    @routes.get("/{slug}/history", operation_id="getPluginHistory", responses=problem_responses(403, 404))
+    async def history(caller: MemberCaller, plugin: Plugin) -> HistoryOut:  # pyright: ignore[reportUnusedFunction]
+        """The releases that it had, and which of them can be gone back to."""
+        seen, past = await lifecycle.history(caller.tenant, plugin.slug, instance=plugin.instance)
+        return HistoryOut(version=seen.version, releases=[past_release_out(row) for row in past])
+
+    @routes.get("/{slug}/tables", operation_id="listPluginTables", responses=problem_responses(403, 404))
+    async def tables(caller: MemberCaller, plugin: Plugin) -> TablesOut:  # pyright: ignore[reportUnusedFunction]
+        """Its own tables: columns, and how much is in them."""
+        found = await lifecycle.tables(caller.tenant, plugin.slug, instance=plugin.instance)
+        return TablesOut(tables=[table_out(one) for one in found])
+
+    @routes.get(
+        "/{slug}/tables/{table}/export",
+        operation_id="exportPluginTable",
+        responses=problem_responses(403, 404),
+        response_class=StreamingResponse,
+    )
+    async def export_table(  # pyright: ignore[reportUnusedFunction]
+        caller: AdminCaller,
+        plugin: Plugin,
+        table: Annotated[str, Path(max_length=48)],
+        form: Annotated[Format, Query(alias="format", description="JSON Lines, or CSV with a header")] = "jsonl",
+    ) -> StreamingResponse:
+        """All rows of one of its tables. A text in CSV that a spreadsheet would run begins with an apostrophe."""
+        lines = await lifecycle.export_table(caller.tenant, plugin.slug, table, form, instance=plugin.instance)
+        name = f"{plugin.slug}-{table}.{form}"
+        return StreamingResponse(
+            lines, media_type="text/csv; charset=utf-8" if form == "csv" else "application/x-ndjson",
+            headers={
+                "Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+            },
         )  # fmt: skip
 
     @routes.delete("/{slug}", operation_id="uninstallPlugin", responses=problem_responses(403, 404, 409, 503))
@@ -178,10 +260,10 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
     async def set_grants(  # pyright: ignore[reportUnusedFunction]
         caller: AdminCaller, plugin: Plugin, body: GrantsChange
     ) -> InstallationDetailOut:
-        """Replace the grants: what is left out is withdrawn, and the next call does not have it."""
+        """Replace the grants: what is left out is withdrawn, and the next capability call does not have it."""
         return detail_out(
             await lifecycle.set_grants(
-                caller.tenant, plugin.slug, body.grants, instance=plugin.instance, actor=actor_of(caller)
+                caller.tenant, plugin.slug, _given(body.grants), instance=plugin.instance, actor=actor_of(caller)
             )
         )
 
@@ -200,6 +282,10 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
         )  # fmt: skip
 
     return routes
+
+
+def _given(grants: Iterable[str | GrantIn]) -> list[Given]:
+    return [grant if isinstance(grant, str) else Grant(grant.permission, grant.where) for grant in grants]
 
 
 def actor_of(caller: Caller) -> Actor:

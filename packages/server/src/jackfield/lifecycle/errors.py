@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from jackfield.errors import ConflictError, InvalidError, MissingError, UnavailableError
+from jackfield.errors import ConflictError, ForbiddenError, InvalidError, MissingError, UnavailableError
 
 __all__ = [
     "ActivationFailedError",
@@ -19,9 +19,11 @@ __all__ = [
     "DependencyConsentMissingError",
     "DevelopmentOverPublishedError",
     "EntityUnknownError",
+    "EventDependencyError",
     "EventUnknownError",
     "ExportFailedError",
     "ExportNotFoundError",
+    "GrantNotHeldError",
     "GrantsMissingError",
     "GrantsUnknownError",
     "GrantsWithdrawnError",
@@ -29,19 +31,25 @@ __all__ = [
     "InstallFailedError",
     "InstanceInvalidError",
     "InterruptedStepError",
+    "KeptDataOlderError",
+    "MigrationFailedError",
     "NeedsConfigurationError",
+    "NoWayBackError",
     "NotInstalledError",
     "NotNowError",
+    "NothingPendingError",
     "OperationInProgressError",
     "PluginHookError",
     "RemovalFailedError",
+    "SecretUnknownError",
     "SlotUnknownError",
     "SurfaceMismatchError",
+    "TableUnknownError",
     "UpdateFailedError",
     "UpdateNeededError",
-    "UpdateNeedsMigrationError",
     "UpdateNeedsPluginError",
     "UpdateNotNewerError",
+    "UpdateTooLargeError",
 ]
 
 
@@ -52,6 +60,16 @@ class NotNowError(ConflictError):
 
     def __init__(self, state: str, event: str, meaning: str) -> None:
         super().__init__(f"not possible while it is {state}", hint=f"{state}: {meaning}", state=state, event=event)
+
+
+class SecretUnknownError(MissingError):
+    """The plugin's configuration has no such secret."""
+
+    code = "secret-unknown"
+    default_hint = "GET /api/plugins/{slug}/secrets lists those there are; other fields are set with the configuration."
+
+    def __init__(self, slug: str, name: str) -> None:
+        super().__init__(f"the configuration of {slug} has no secret `{name[:64]}`", slug=slug, name=name[:64])
 
 
 class NotInstalledError(MissingError):
@@ -85,17 +103,50 @@ class UpdateNotNewerError(ConflictError):
         super().__init__(f"{slug} {version} {said}", slug=slug, installed=installed, version=version)
 
 
-class UpdateNeedsMigrationError(ConflictError):
-    """The release changes tables that hold data, which an update cannot do yet."""
+class UpdateTooLargeError(ConflictError):
+    """The installation has more data than is moved to another release at once."""
 
-    code = "update-needs-migration"
-    default_hint = "Export what you need, uninstall the plugin and install the new release."
+    code = "update-too-large"
+    default_hint = "Delete what is not needed, or have an operator raise JACKFIELD_UPDATE_ROWS."
 
-    def __init__(self, slug: str, version: str, migrations: Iterable[str]) -> None:
+    def __init__(self, slug: str, version: str, rows: int, limit: int) -> None:
+        super().__init__(
+            f"{slug} {version} has to move {rows} rows and keys, at most {limit} are moved at once",
+            slug=slug, version=version, rows=rows, limit=limit,
+        )  # fmt: skip
+
+
+class KeptDataOlderError(ConflictError):
+    """Data that was kept is from a release before migrations that are in the one to be installed."""
+
+    code = "kept-data-older"
+
+    def __init__(self, slug: str, version: str, kept: str, migrations: Iterable[str]) -> None:
         names = sorted(migrations)
         super().__init__(
-            f"{slug} {version} migrates its tables: {', '.join(names)}", slug=slug, version=version, migrations=names
-        )
+            f"the data that was kept of {slug} is of {kept}, and {version} migrates it: {', '.join(names)}",
+            hint=f"Install {kept}, then update.", slug=slug, version=version, kept_version=kept, migrations=names,
+        )  # fmt: skip
+
+
+class TableUnknownError(MissingError):
+    """The release that is installed has no such table."""
+
+    code = "table-not-found"
+    default_hint = "GET /api/plugins/{slug}/tables lists its tables."
+
+    def __init__(self, slug: str, table: str, tables: Iterable[str]) -> None:
+        super().__init__(f"{slug} has no table {table[:48]}", slug=slug, table=table[:48], tables=sorted(tables))
+
+
+class NoWayBackError(ConflictError):
+    """There is no release to go back to, or not that one, or its data cannot be had."""
+
+    code = "no-way-back"
+    default_hint = "GET /api/plugins/{slug}/history says which releases can be gone back to."
+
+    def __init__(self, slug: str, why: str, **data: Any) -> None:
+        super().__init__(f"{slug}: {why}", slug=slug, **data)
 
 
 class DevelopmentOverPublishedError(ConflictError):
@@ -130,6 +181,23 @@ class OperationInProgressError(ConflictError):
 
 
 # -- consent --------------------------------------------------------------------------------------------------------
+
+
+class GrantNotHeldError(ForbiddenError):
+    """Somebody would give a plugin more than their own role has. `data["where"]`: the rows that they have."""
+
+    code = "grant-not-held"
+    default_hint = "Ask somebody whose role has it: an owner, as a rule."
+
+    def __init__(self, permission: str, role: str, where: list[Any] | None = None) -> None:
+        if where is None:
+            super().__init__(f"the role {role} does not have `{permission}` itself", permission=permission, role=role)
+        else:
+            super().__init__(
+                f"the role {role} has `{permission}` for some rows only",
+                hint="Narrow the grant to these rows (`where`), or ask somebody whose role has all of them.",
+                permission=permission, role=role, where=where,
+            )  # fmt: skip
 
 
 class GrantsMissingError(InvalidError):
@@ -167,6 +235,16 @@ class GrantsWithdrawnError(ConflictError):
     def __init__(self, slug: str, missing: Iterable[str]) -> None:
         names = sorted(missing)
         super().__init__(f"{slug} cannot work without {', '.join(names)}", slug=slug, missing=names)
+
+
+class NothingPendingError(ConflictError):
+    """No update waits for consent."""
+
+    code = "nothing-pending"
+    default_hint = "It was continued, given up, or never begun: GET /api/plugins/{slug} shows how it stands."
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"no update of {slug} waits for consent", slug=slug)
 
 
 class DependencyConsentMissingError(InvalidError):
@@ -242,6 +320,14 @@ class EventUnknownError(SurfaceMismatchError):
 
     code = "event-unknown"
     noun = "event"
+
+
+class EventDependencyError(SurfaceMismatchError):
+    """A handler of another plugin's event, without a declared dependency on that plugin."""
+
+    code = "event-dependency-missing"
+    default_hint = "Name the plugin that sends it in `requires`, with a version range."
+    noun = "the event of another plugin without needing it:"
 
 
 class SlotUnknownError(SurfaceMismatchError):
@@ -341,6 +427,13 @@ class UpdateFailedError(PluginHookError):
 
     code = "update-failed"
     default_hint = "The old release is still at work. The message comes from the new one."
+
+
+class MigrationFailedError(PluginHookError):
+    """A migration failed; the release that was there works on, with its data."""
+
+    code = "migration-failed"
+    default_hint = "The old release is still at work, and its data is as it was. The message comes from the new one."
 
 
 class ConfigCheckFailedError(PluginHookError):

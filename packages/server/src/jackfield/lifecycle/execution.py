@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from jackfield.lifecycle.journal import Journal
+from jackfield.lifecycle.journal import SEEN, Journal
 from jackfield.lifecycle.models import InstallationRow, OperationRow
 from jackfield.lifecycle.operations import Actor, Order, Run, Step
 from jackfield.lifecycle.repository import strays_among
@@ -42,7 +42,11 @@ class Execution:
         """Our turn with these plugins, after whatever we left open of the tenant's has been ended."""
         async with self._turns.take(tenant_id, slugs):
             await self._end(await self._journal.open_operations(tenant_id=tenant_id))
-            yield
+            token = SEEN.set(await self._journal.mark(tenant_id))
+            try:
+                yield
+            finally:
+                SEEN.reset(token)
 
     async def change(
         self,

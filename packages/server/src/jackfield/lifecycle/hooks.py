@@ -11,7 +11,7 @@ from jackfield.lifecycle.operations import Actor
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller
 
-__all__ = ["HookName", "declared", "run_hook"]
+__all__ = ["HookName", "declared", "run_handler", "run_hook"]
 
 HookName = Literal["on_install", "on_activate", "on_configure", "on_deactivate", "on_update", "on_uninstall"]
 _HOOKS: tuple[HookName, ...] = get_args(HookName)
@@ -36,11 +36,28 @@ async def run_hook(
             works on.
     """
     handler: str | None = getattr(installation.manifest.lifecycle, name)
-    if handler is None:
-        return
+    if handler is not None:
+        await run_handler(runner, installation, name, handler, actor, error)
+
+
+async def run_handler(
+    runner: Runner,
+    installation: ActiveInstallation,
+    name: str,
+    handler: str,
+    actor: Actor | None,
+    error: type[PluginHookError],
+    *,
+    timeout_ms: int | None = None,
+) -> None:
+    """Run a handler as a step of an operation; `name` is what it is called in the records.
+
+    Raises:
+        PluginHookError: As for `run_hook`.
+    """
     outcome = await runner.run(
         Invocation(
-            installation, "lifecycle", name, handler, None, installation.manifest.lifecycle.timeout_ms,
+            installation, "lifecycle", name, handler, None, timeout_ms or installation.manifest.lifecycle.timeout_ms,
             Caller(actor.id, actor.role) if actor else None,
         )
     )  # fmt: skip

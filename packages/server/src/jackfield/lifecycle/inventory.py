@@ -39,3 +39,9 @@ class Inventory:
         """Whose installation it is."""
         async with self._database.read(None) as session:
             return await session.scalar(select(InstallationRow.tenant_id).where(InstallationRow.id == installation_id))
+
+    async def slugs_of(self, tenant_id: str) -> list[str]:
+        """Plugins that a tenant has, or had."""
+        query = select(InstallationRow.slug).where(InstallationRow.tenant_id == tenant_id).distinct()
+        async with self._database.read(None) as session:
+            return sorted(await session.scalars(query))

@@ -6,29 +6,36 @@ first step has happened. No transaction is open while an effect runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock
-from jackfield.db import Database
+from jackfield.db import Database, tell
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
 from jackfield.lifecycle.errors import InterruptedStepError, OperationInProgressError
 from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
 from jackfield.lifecycle.operations import Actor, Change, Effect, Order, Run, Step, StepFailure
 
-__all__ = ["LEASE", "Journal"]
+__all__ = ["INSTALLATIONS", "LEASE", "SEEN", "Journal"]
 
 _log = structlog.get_logger(__name__)
 
+INSTALLATIONS = "installations"
+"""Topic of notices; their subject is a tenant, and an installation behind it."""
+SEEN: ContextVar[int | None] = ContextVar("jackfield_seen", default=None)
+"""What `Journal.mark` said when this task began to plan."""
 LEASE = timedelta(minutes=10)
 """Longer than any step: the longest hook may take five minutes. Renewed with each step."""
+
+Follow = Callable[[AsyncSession, str, Iterable[str]], Awaitable[None]]
 
 
 class Journal:
@@ -37,13 +44,17 @@ class Journal:
     Args:
         node_id: Names this process in the rows it is working on.
         committed: Called with the tenant's id after each committed change, so that caches can drop what they hold.
+        follow: Called in the transaction of each change with the tenant and the plugins that it may touch.
     """
 
-    def __init__(self, database: Database, clock: Clock, node_id: str, committed: Callable[[str], None]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, node_id: str, committed: Callable[[str], None], follow: Follow
+    ) -> None:
         self._database = database
         self._clock = clock
         self._node_id = node_id
         self._committed = committed
+        self._follow = follow
         self._running: set[str] = set()
 
     async def run(self, order: Order, steps: Sequence[Step]) -> Run:
@@ -93,6 +104,25 @@ class Journal:
             if row.id not in self._running and (takes_all or row.owner == self._node_id or row.lease_until < now)
         ]
 
+    async def mark(self, tenant_id: str) -> int | None:
+        """To be taken before anything is planned, and kept in `SEEN`.
+
+        An operation then begins only if none that another node began has ended meanwhile. None on SQLite, where there
+        is one node.
+        """
+        if self._database.is_sqlite:
+            return None
+        async with self._database.read(tenant_id) as session:
+            return await self._ended_elsewhere(session, tenant_id)
+
+    async def _ended_elsewhere(self, session: AsyncSession, tenant_id: str) -> int:
+        query = select(func.count()).where(
+            OperationRow.tenant_id == tenant_id,
+            OperationRow.owner != self._node_id,
+            OperationRow.finished_at.is_not(None),
+        )
+        return await session.scalar(query) or 0
+
     # -- the way there ------------------------------------------------------------------------------------------------
 
     async def _open(self, run: Run, steps: Sequence[Step]) -> None:
@@ -103,6 +133,10 @@ class Journal:
             session.add(self._operation(run))
             await session.flush()
             await self._take_locks(session, run)
+            seen = SEEN.get()
+            if seen is not None and seen != await self._ended_elsewhere(session, run.tenant_id):
+                # What this operation was planned by may not be true any more.
+                raise OperationInProgressError(run.order.slug, "unknown", None)
             await self._apply(session, run, first, 0, is_last=len(steps) == 1)
         self._applied(run, first)
 
@@ -156,6 +190,8 @@ class Journal:
         now = self._clock.now()
         run.results.setdefault(step.name, {})
         await step.do(session, run)
+        await self._follow(session, run.tenant_id, run.order.locks)
+        await _tell(session, run)
         session.add(self._row(run, step, position, state="done", result=run.results[step.name], finished_at=now))
         await self._set(session, run, lease_until=now + LEASE)
         if is_last:
@@ -221,6 +257,8 @@ class Journal:
             async with self._database.write(run.tenant_id) as session:
                 if step.undo is not None:
                     await step.undo(session, run)
+                await self._follow(session, run.tenant_id, run.order.locks)
+                await _tell(session, run)
                 await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
         except Exception as error:
             if step.give_up is None:
@@ -309,6 +347,11 @@ class Journal:
         await session.execute(update(StepRow).where(StepRow.operation_id == run.id).values(result={}))
         await self._set(session, run, state=state, finished_at=self._clock.now(), data={})
         await session.execute(delete(LockRow).where(LockRow.operation_id == run.id))
+
+
+async def _tell(session: AsyncSession, run: Run) -> None:
+    """Other nodes forget the tenant, and what runs there of the installation."""
+    await tell(session, INSTALLATIONS, f"{run.tenant_id} {run.order.installation_id}")
 
 
 def _failure(error: Exception) -> StepFailure:

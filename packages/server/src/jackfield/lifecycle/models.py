@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jackfield.db import Base, TenantOwned
 
-__all__ = ["ExportRow", "InstallationRow", "LockRow", "OperationRow", "StepRow"]
+__all__ = ["ExportRow", "InstallationRow", "LockRow", "OperationRow", "PastRelease", "StepRow"]
 
 
 class InstallationRow(TenantOwned, Base):
@@ -22,6 +22,8 @@ class InstallationRow(TenantOwned, Base):
         reason_code: Why it is in that state when nobody asked for it; None otherwise. One that is activated out
             of quarantine keeps it until it is active.
         grants: Sorted permissions that the tenant gave.
+        grant_filters: Grant → the rows that the tenant narrowed it to.
+        pending_update: An update that waits for consent: see `pending.Pending`.
         config: As given by the tenant, without secrets and without defaults.
         revision: Grows with each change of configuration or grants, and never repeats, so that no isolate that was
             loaded with other values is ever taken for a current one.
@@ -38,6 +40,8 @@ class InstallationRow(TenantOwned, Base):
     reason_code: Mapped[str | None] = mapped_column(String(64))
     reason_message: Mapped[str | None] = mapped_column(Text)
     grants: Mapped[list[str]]
+    grant_filters: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    pending_update: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     config: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(Integer, default=1)
     installed_by: Mapped[str | None] = mapped_column(String(200))
@@ -125,3 +129,37 @@ class ExportRow(TenantOwned, Base):
     size_bytes: Mapped[int] = mapped_column(Integer)
     lines: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime]
+
+
+class PastRelease(TenantOwned, Base):
+    """A release that an installation had, and what it takes to go back to it.
+
+    Attributes:
+        next_version: What came after it, by `ended_by` (`update` or `rollback`).
+        note: What became of the data, in a sentence.
+        held: Configuration, grants and what belongs to them, as they were; empty when there is no way back any more.
+        migrations: Names of those that led to the next one.
+        copy_id: In place of the installation's id in the tables of secrets, storage and rows, for what was kept of
+            them. None when there is no way back any more.
+        has_data: Rows and storage were kept as well; otherwise the update did not touch them.
+        rows, storage_keys, size_bytes: What was kept.
+    """
+
+    __tablename__ = "jf_lifecycle_releases"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    installation_id: Mapped[str] = mapped_column(String(64), index=True)
+    slug: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    next_version: Mapped[str] = mapped_column(String(64))
+    ended_by: Mapped[str] = mapped_column(String(16))
+    ended_at: Mapped[datetime]
+    actor: Mapped[str | None] = mapped_column(String(200))
+    note: Mapped[str] = mapped_column(Text)
+    held: Mapped[dict[str, Any]]
+    migrations: Mapped[list[str]]
+    copy_id: Mapped[str | None] = mapped_column(String(64))
+    has_data: Mapped[bool]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    storage_keys: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)

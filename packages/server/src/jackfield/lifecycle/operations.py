@@ -83,6 +83,11 @@ class Run:
     def tenant_id(self) -> str:
         return self.order.tenant_id
 
+    @property
+    def by(self) -> str | None:
+        """Who asked for it, as in the audit trail; None for the platform itself."""
+        return self.order.actor.subject if self.order.actor else None
+
     def why(self) -> tuple[str, str] | None:
         """Code and message of what stopped it, as the reason of a state."""
         return (self.stopped_by.code, self.stopped_by.message) if self.stopped_by else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jackfield.ids import new_id
 from jackfield.lifecycle.configuration import Candidate, accept
-from jackfield.lifecycle.consent import agreed, missing_grants
+from jackfield.lifecycle.consent import Wanted, agreed, filters_of, missing_grants
 from jackfield.lifecycle.errors import DependencyConsentMissingError
 from jackfield.lifecycle.hooks import declared
 from jackfield.lifecycle.planning import InstallPlan, Planned, needs
@@ -18,9 +18,9 @@ __all__ = ["packages_of"]
 
 def packages_of(
     plan: InstallPlan,
-    grants: frozenset[str],
+    grants: Wanted,
     config: Mapping[str, Any] | None,
-    grants_for: Mapping[str, Iterable[str]],
+    grants_for: Mapping[str, Wanted],
 ) -> tuple[list[Package], dict[str, str | None]]:
     """The packages in order, and the secrets of the last one, which is what was asked for.
 
@@ -33,9 +33,9 @@ def packages_of(
     lacking = {
         other.release.slug: missing
         for other in others
-        if (missing := missing_grants(other.release.manifest, grants_for.get(other.release.slug, ())))
+        if (missing := missing_grants(other.release.manifest, _given(other, grants_for).permissions))
     }
-    granted = agreed(main.release.manifest, grants)
+    granted = agreed(main.release.manifest, grants.permissions)
     if lacking:
         raise DependencyConsentMissingError(plan.slug, lacking)
     if config is None:
@@ -44,11 +44,15 @@ def packages_of(
     candidate = accept(main.release.manifest, config)
     packages = [
         _package(
-            other, "default", agreed(other.release.manifest, grants_for.get(other.release.slug, ())), _defaults(other)
+            other,
+            "default",
+            agreed(other.release.manifest, _given(other, grants_for).permissions),
+            _given(other, grants_for),
+            _defaults(other),
         )
         for other in others
     ]
-    packages.append(_package(main, plan.instance, granted, candidate))
+    packages.append(_package(main, plan.instance, granted, grants, candidate))
     return packages, candidate.secrets
 
 
@@ -56,7 +60,11 @@ def _defaults(planned: Planned) -> Candidate:
     return accept(planned.release.manifest, planned.kept.config if planned.kept else {})
 
 
-def _package(planned: Planned, instance: str, grants: frozenset[str], candidate: Candidate) -> Package:
+def _given(planned: Planned, grants_for: Mapping[str, Wanted]) -> Wanted:
+    return grants_for.get(planned.release.slug, Wanted())
+
+
+def _package(planned: Planned, instance: str, grants: frozenset[str], given: Wanted, candidate: Candidate) -> Package:
     release = planned.release
     return Package(
         installation_id=planned.kept.id if planned.kept else new_id("inst"),
@@ -69,4 +77,5 @@ def _package(planned: Planned, instance: str, grants: frozenset[str], candidate:
         needs=needs(release),
         hooks=declared(release.manifest),
         takes_up=planned.kept is not None,
+        grant_filters=filters_of(grants, given),
     )

@@ -6,9 +6,12 @@ The same plan answers `POST /api/plugins/plan` and starts the operation, so what
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as distribution_version
+from typing import Literal
 
+from jackfield.capabilities.declared import layout_of
+from jackfield.capabilities.staging import Amount, measure
 from jackfield.conditions import check_condition
 from jackfield.db import Database
 from jackfield.errors import JackfieldError, MissingError
@@ -16,13 +19,17 @@ from jackfield.lifecycle.configuration import check_schema
 from jackfield.lifecycle.errors import (
     AlreadyInstalledError,
     DevelopmentOverPublishedError,
+    KeptDataOlderError,
+    NoWayBackError,
     UpdateNeededError,
-    UpdateNeedsMigrationError,
     UpdateNeedsPluginError,
     UpdateNotNewerError,
+    UpdateTooLargeError,
 )
+from jackfield.lifecycle.history import ways_back
 from jackfield.lifecycle.interfaces import Catalogue
-from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.migrations import between, lacks_down, moves_data
+from jackfield.lifecycle.models import InstallationRow, PastRelease
 from jackfield.lifecycle.repository import every, owned_by, require
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
@@ -32,9 +39,14 @@ from jackfield.registry import Release, ReleaseMissingError
 from jackfield.resolution import Candidate, Install, Uninstall, candidate_of, plan
 from jackfield.resolution.ranges import parse_version
 from jackfield.surface import Surface
+from jackfield_sdk.manifest import Migration
 
-__all__ = ["InstallPlan", "Planned", "Planner", "UninstallPlan", "UpdatePlan"]
+__all__ = ["MOVE_LIMIT", "InstallPlan", "Planned", "Planner", "RollbackPlan", "UninstallPlan", "UpdatePlan", "Way"]
 
+Way = Literal["auto", "transform", "restore"]
+"""What is to become of the data; `auto` transforms it where every migration can be undone, else restores it."""
+
+MOVE_LIMIT = 250_000
 _PLUGINS_LIMIT = 500
 """Plugins that one resolution looks at; a publisher's manifest could otherwise name the whole marketplace."""
 
@@ -87,11 +99,55 @@ class UpdatePlan:
     Attributes:
         old: The release that is installed.
         conflicts: Why it cannot be done now; the first one is what `update` raises.
+        amount: What there is of data; empty when it does not have to be moved.
     """
 
     row: InstallationRow
     old: Release
     release: Release
+    conflicts: tuple[JackfieldError, ...]
+    amount: Amount = field(default_factory=Amount)
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """What the data goes through, in order."""
+        return between(self.old.manifest, self.release.manifest)
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether it is done on a copy of the data, which then takes its place."""
+        return moves_data(self.old.manifest, self.release.manifest)
+
+    @property
+    def locks(self) -> frozenset[str]:
+        """Plugins that must not change meanwhile."""
+        return frozenset({self.row.slug, *needs(self.release)})
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPlan:
+    """What going back would do.
+
+    Attributes:
+        old: The release that is installed, and would be left.
+        past: What is kept of the release that is gone back to; None when there is a conflict because of that.
+        spent: All ways back that end with this one, that one included.
+        way: What becomes of the data: it stays as it is (`keep`), is transformed by `downs`, or restored.
+        downs: Migrations to be undone, in that order.
+        can_restore: The data of then was kept.
+        amount: What there is of data now.
+        conflicts: Why it cannot be done now; the first one is what `rollback` raises.
+    """
+
+    row: InstallationRow
+    old: Release
+    release: Release
+    past: PastRelease | None
+    spent: tuple[str, ...]
+    way: Literal["keep", "transform", "restore"]
+    downs: tuple[Migration, ...]
+    can_restore: bool
+    amount: Amount
     conflicts: tuple[JackfieldError, ...]
 
     @property
@@ -126,6 +182,7 @@ class Planner:
     Args:
         platform: Version of this platform, which releases name a range of.
         policy_of: What a tenant's plan allows. Without it there are no plans.
+        move_limit: Rows and keys of storage that an update may move.
     """
 
     def __init__(
@@ -136,7 +193,9 @@ class Planner:
         surface: Surface,
         platform: str | None = None,
         policy_of: Callable[[str], Awaitable[Policy]] | None = None,
+        move_limit: int = MOVE_LIMIT,
     ) -> None:
+        self._move_limit = move_limit
         self._database = database
         self._catalogue = catalogue
         self._snapshots = snapshots
@@ -168,7 +227,11 @@ class Planner:
             if found.digest != release.digest:
                 await self._check(found)
             where = instance if found.slug == slug else "default"
-            planned.append(Planned(found, because, kept.get((found.slug, where))))
+            before = kept.get((found.slug, where))
+            if before is not None and (added := await self._missed(before, found)):
+                older = KeptDataOlderError(found.slug, found.version, before.version, added)
+                return InstallPlan(slug, instance, release, (), (older,))
+            planned.append(Planned(found, because, before))
         policy = None if self._policy_of is None else await self._policy_of(tenant_id)
         if policy is not None and policy.plugins is not None:
             used = sum(State(row.state).is_listed for row in rows)
@@ -194,13 +257,70 @@ class Planner:
         old = await self._snapshots.release(row.slug, row.version)
         release = await self._release(tenant_id, slug, version)
         await self._check(release)
+        amount = Amount()
+        if moves_data(old.manifest, release.manifest):
+            async with self._database.read(tenant_id) as session:
+                amount = await measure(session, tenant_id, row.id)
         try:
             _check_order(old, release)
             others = [other for other in rows if other.slug != slug and State(other.state).is_listed]
             await self._check_fits(release, [row, *others])
+            self._check_amount(release, amount)
         except JackfieldError as error:
-            return UpdatePlan(row, old, release, (error,))
-        return UpdatePlan(row, old, release, ())
+            return UpdatePlan(row, old, release, (error,), amount)
+        return UpdatePlan(row, old, release, (), amount)
+
+    async def rollback(
+        self, tenant_id: str, slug: str, version: str | None, instance: str, way: Way = "auto"
+    ) -> RollbackPlan:
+        """Plan going back.
+
+        Args:
+            version: The release before the present one when None.
+
+        Raises:
+            NotInstalledError: The tenant does not have it.
+            MissingError: The registry does not have the release any more.
+            SurfaceMismatchError, ConfigSchemaError: The host does not offer any more what it was made for.
+        """
+        async with self._database.read(tenant_id) as session:
+            row = await require(session, slug, instance)
+            rows = await every(session)
+            backs = await ways_back(session, row.id)
+            amount = await measure(session, tenant_id, row.id)
+        old = await self._snapshots.release(row.slug, row.version)
+        place = next((number for number, one in enumerate(backs) if version in (None, one.version)), None)
+        if place is None:
+            why = "there is no release to go back to" if version is None else f"there is no way back to {version[:64]}"
+            error = NoWayBackError(slug, why, versions=[one.version for one in backs])
+            return RollbackPlan(row, old, old, None, (), "keep", (), False, amount, (error,))
+        past, gone = backs[place], backs[: place + 1]
+        release = await self._snapshots.release(slug, past.version)
+        await self._check(release)
+        applied = [name for one in gone for name in one.migrations]
+        lacking = lacks_down(old.manifest, release.manifest, applied)
+        downs = tuple(reversed(between(release.manifest, old.manifest)))
+        is_moved = bool(applied or downs) or layout_of(old.manifest) != layout_of(release.manifest)
+        chosen: Literal["keep", "transform", "restore"] = "transform" if is_moved else "keep"
+        if way == "restore" or (way == "auto" and lacking):
+            chosen = "restore"
+        conflicts: tuple[JackfieldError, ...] = ()
+        try:
+            if chosen == "restore" and not past.has_data:
+                raise NoWayBackError(slug, "of the data of then nothing was kept", lacking=lacking)
+            if chosen != "restore" and lacking:
+                why = f"these migrations cannot be undone: {', '.join(lacking)}"
+                raise NoWayBackError(slug, why, lacking=lacking, hint="Restore the data instead.")
+            others = [other for other in rows if other.slug != slug and State(other.state).is_listed]
+            # That it was yanked since keeps nobody from what they had.
+            await self._check_fits(replace(release, state="published"), [row, *others])
+            self._check_amount(release, amount)
+        except JackfieldError as error:
+            conflicts = (error,)
+        return RollbackPlan(
+            row, old, release, past, tuple(one.id for one in gone), chosen, () if chosen == "restore" else downs,
+            past.has_data, amount, conflicts,
+        )  # fmt: skip
 
     async def uninstall(self, tenant_id: str, slug: str, instance: str) -> UninstallPlan:
         """Plan an uninstallation.
@@ -262,6 +382,19 @@ class Planner:
             if part.when is not None:
                 check_condition(part.when)
 
+    def _check_amount(self, release: Release, amount: Amount) -> None:
+        count = amount.get("rows", 0) + amount.get("storage_keys", 0)
+        if count > self._move_limit:
+            raise UpdateTooLargeError(release.slug, release.version, count, self._move_limit)
+
+    async def _missed(self, kept: InstallationRow, release: Release) -> list[str]:
+        """Migrations of a release that data which was kept has not been through, as far as anybody knows."""
+        try:
+            old = await self._snapshots.release(kept.slug, kept.version)
+        except MissingError:
+            return []
+        return [migration.name for migration in between(old.manifest, release.manifest)]
+
     async def _exists(self, slug: str) -> bool:
         try:
             await self._catalogue.releases(slug)
@@ -314,16 +447,13 @@ class Planner:
 
 
 def _check_order(old: Release, new: Release) -> None:
-    """Refuse a way back, and what would need more than the switch of a release."""
+    """Refuse a way back: it takes a rollback."""
     if new.digest == old.digest and new.version == old.version:
         raise UpdateNotNewerError(new.slug, old.version, new.version)
     if new.tenant_id is not None and old.tenant_id is None:
         raise DevelopmentOverPublishedError(new.slug, old.version)
     if new.tenant_id is None and parse_version(new.version) <= parse_version(old.version):
         raise UpdateNotNewerError(new.slug, old.version, new.version)
-    known = {migration.name for migration in old.manifest.migrations}
-    if added := [migration.name for migration in new.manifest.migrations if migration.name not in known]:
-        raise UpdateNeedsMigrationError(new.slug, new.version, added)
 
 
 def _candidate(release: Release) -> Candidate:

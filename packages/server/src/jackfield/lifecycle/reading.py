@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import builtins
+from collections.abc import AsyncGenerator, Iterable
 
+from jackfield.capabilities import SecretState, secret_states
 from jackfield.db import Database
+from jackfield.lifecycle.history import every
 from jackfield.lifecycle.interfaces import Runner
-from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.models import InstallationRow, PastRelease
+from jackfield.lifecycle.possessions import Possessions, contributed, dependants_of
 from jackfield.lifecycle.repository import listed, owned_by, require
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
+from jackfield.lifecycle.table_exports import Format, TableAmount, amounts, table_of, write_table
 from jackfield.lifecycle.views import Installed, view
 from jackfield.registry import Release
 
@@ -61,11 +66,48 @@ class Installations:
                 found.append(await self._view(row, release))
         return found
 
-    async def inventory(self, tenant_id: str, slug: str, *, instance: str = "default") -> dict[str, int]:
-        """What it owns: counts by kind."""
+    async def inventory(self, tenant_id: str, slug: str, *, instance: str = "default") -> Possessions:
+        """What it owns, what it adds, and who needs it."""
+        row, release = await self._found(tenant_id, slug, instance)
         async with self._database.read(tenant_id) as session:
-            row = await require(session, slug, instance)
-            return await owned_by(session, row.id)
+            owned = await owned_by(session, row.id)
+            others = [each for each in await listed(session) if each.id != row.id]
+        manifests = [(await self._snapshots.release(each.slug, each.version)).manifest for each in others]
+        return Possessions(owned, contributed(release.manifest), dependants_of(slug, manifests))
+
+    async def secrets(
+        self, tenant_id: str, slug: str, *, instance: str = "default"
+    ) -> tuple[list[str], dict[str, SecretState]]:
+        """Secret fields of its configuration, and what may be told of those that are set."""
+        row, release = await self._found(tenant_id, slug, instance)
+        section = release.manifest.config
+        async with self._database.read(tenant_id) as session:
+            states = {state.name: state for state in await secret_states(session, row.id)}
+        return [] if section is None else sorted(section.secrets), states
+
+    async def history(
+        self, tenant_id: str, slug: str, *, instance: str = "default"
+    ) -> tuple[Installed, builtins.list[PastRelease]]:
+        """An installation, and the releases that it had before, the latest first."""
+        seen = await self.get(tenant_id, slug, instance=instance)
+        async with self._database.read(tenant_id) as session:
+            return seen, await every(session, seen.id)
+
+    async def tables(self, tenant_id: str, slug: str, *, instance: str = "default") -> builtins.list[TableAmount]:
+        """Its tables, and how much is in them."""
+        row, release = await self._found(tenant_id, slug, instance)
+        return await amounts(self._database, tenant_id, row.id, release)
+
+    async def export_table(
+        self, tenant_id: str, slug: str, table: str, form: Format, *, instance: str = "default"
+    ) -> AsyncGenerator[bytes]:
+        """All rows of a table, as a stream.
+
+        Raises:
+            TableUnknownError: The release has no such table.
+        """
+        row, release = await self._found(tenant_id, slug, instance)
+        return write_table(self._database, tenant_id, row.id, table_of(release, table), form)
 
     async def stored_secrets(self, row: InstallationRow) -> list[str]:
         """Names of its secrets that have a value."""

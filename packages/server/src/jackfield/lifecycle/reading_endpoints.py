@@ -64,8 +64,9 @@ def reading_router(lifecycle: Lifecycle, records: Records) -> APIRouter:
 
     @routes.get("/inventory", operation_id="getPluginInventory")
     async def inventory(caller: MemberCaller, plugin: Plugin) -> InventoryOut:  # pyright: ignore[reportUnusedFunction]
-        """What it owns, by kind. Uninstalling it with `data=delete` removes all of this."""
-        return InventoryOut(owned=dict(await lifecycle.inventory(caller.tenant, plugin.slug, instance=plugin.instance)))
+        """What it owns, what it adds, and who needs it. Uninstalling it with `data=delete` removes all of it."""
+        found = await lifecycle.inventory(caller.tenant, plugin.slug, instance=plugin.instance)
+        return InventoryOut(owned=dict(found.owned), contributes=dict(found.contributes), dependants=found.dependants)
 
     return routes
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities, jobs, records
+from jackfield import capabilities, connections, jobs, notifications, records, webhooks
 from jackfield.capabilities.models import UsageRow
 from jackfield.errors import JackfieldError
 from jackfield.lifecycle.errors import NotInstalledError
+from jackfield.lifecycle.history import kept_of
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import Event, State, move
-from jackfield.tenants import Tenant
 
 __all__ = [
     "by_id",
@@ -29,6 +29,9 @@ __all__ = [
     "require",
     "strays_among",
 ]
+
+_PLACES = 0x6A666C
+"""Tells our locks of a tenant from others."""
 
 
 async def find(session: AsyncSession, slug: str, instance: str) -> InstallationRow | None:
@@ -80,8 +83,9 @@ async def listed(session: AsyncSession, states: Iterable[State] = ()) -> list[In
 
 async def count_listed(session: AsyncSession, tenant_id: str) -> int:
     """How many installations a tenant can see; who else counts waits until this transaction has ended."""
-    # SQLite has one writer anyway, and leaves the lock out.
-    await session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update())
+    if session.get_bind().dialect.name != "sqlite":  # which has one writer anyway
+        # Not the tenant's row: a host may install for one whom it has not made known.
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(tenant_id, _PLACES))))
     states = [state.value for state in State if state.is_listed]
     query = select(func.count()).select_from(InstallationRow).where(InstallationRow.state.in_(states))
     return await session.scalar(query.where(InstallationRow.tenant_id == tenant_id)) or 0
@@ -92,8 +96,12 @@ async def owned_by(session: AsyncSession, installation_id: str) -> dict[str, int
     kept = await capabilities.inventory(session, installation_id)
     return {
         "storage_keys": kept["storage_keys"], "table_rows": kept["table_rows"], "secrets": kept["secrets"],
+        "files": kept["files"],
         "storage_bytes": kept["storage_bytes"], **await records.inventory(session, installation_id),
-        **await jobs.inventory(session, installation_id),
+        **await jobs.inventory(session, installation_id), **await kept_of(session, installation_id),
+        "notifications": await notifications.count_of(session, installation_id),
+        "connections": len(await connections.of_installation(session, installation_id)),
+        "webhooks": await webhooks.inventory(session, installation_id),
     }  # fmt: skip
 
 

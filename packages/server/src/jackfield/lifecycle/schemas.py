@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,20 +11,35 @@ __all__ = [
     "ConfigChange",
     "ConfigTestOut",
     "ConflictOut",
+    "DataMoveOut",
     "DevelopmentOut",
+    "EntityPermissionOut",
+    "GrantIn",
     "GrantsChange",
     "HealthNoteOut",
+    "HistoryOut",
     "InstallRequest",
     "InstallationDetailOut",
     "InstallationOut",
     "InventoryOut",
+    "KindOut",
+    "MigrationOut",
+    "PastReleaseOut",
+    "PendingUpdateOut",
     "PermissionOut",
+    "PermissionUsesOut",
+    "PermissionsOut",
     "PlanOut",
     "PlanRequest",
     "PlannedOut",
     "ReasonOut",
     "RemovedOut",
+    "RollbackOut",
+    "RollbackRequest",
+    "TableOut",
+    "TablesOut",
     "UpdateRequest",
+    "UserUsesOut",
 ]
 
 Slug = Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=64, examples=["loyalty-points"])
@@ -37,6 +52,26 @@ _VERSION = Field(
 _GRANTS = 200
 
 
+class GrantIn(BaseModel):
+    """A grant that is narrowed to some rows of its entity."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"permission": "customers:read", "where": [["city", "eq", "Berlin"]]}]},
+    )
+
+    permission: str = Field(max_length=200)
+    where: list[Any] | None = Field(
+        default=None,
+        max_length=64,
+        description="Conditions that all hold for the rows that it gives; an empty list gives all rows; left out, it "
+        "stays narrowed as it is. Values may be `$user.id`, `$user.role` (of the acting user) and `$tenant.id`",
+    )
+
+
+_Grant = Annotated[str, Field(max_length=200)] | GrantIn
+
+
 class PlanRequest(BaseModel):
     """What is thought of."""
 
@@ -45,7 +80,10 @@ class PlanRequest(BaseModel):
     slug: str = Slug
     version: str | None = _VERSION
     instance: str = _INSTANCE
-    action: Literal["install", "update", "uninstall"] = "install"
+    action: Literal["install", "update", "rollback", "uninstall"] = "install"
+    data: Literal["auto", "transform", "restore"] = Field(
+        default="auto", description="Of a rollback: what is to become of the data, as in POST /{slug}/rollback"
+    )
 
 
 class InstallRequest(BaseModel):
@@ -67,12 +105,12 @@ class InstallRequest(BaseModel):
     slug: str = Slug
     version: str | None = _VERSION
     instance: str = _INSTANCE
-    grants: list[str] = Field(
+    grants: list[_Grant] = Field(
         default=[],
         max_length=_GRANTS,
         description="Every required permission of the plan, and whichever optional ones the tenant gives",
     )
-    grants_for: dict[str, list[str]] = Field(
+    grants_for: dict[str, list[_Grant]] = Field(
         default={}, max_length=_GRANTS, description="The same for plugins that come along: slug → permissions"
     )
     config: dict[str, Any] | None = Field(
@@ -91,7 +129,7 @@ class UpdateRequest(BaseModel):
     version: str | None = Field(
         default=None, max_length=64, description="The newest release, when absent", examples=["1.3.0"]
     )
-    grants: list[str] = Field(
+    grants: list[_Grant] = Field(
         default=[],
         max_length=_GRANTS,
         description="Permissions to give in addition to those that it has; see `missing_grants` of the plan",
@@ -118,7 +156,7 @@ class GrantsChange(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"grants": ["customers:read", "storage", "log"]}]}
     )
 
-    grants: list[str] = Field(
+    grants: list[_Grant] = Field(
         max_length=_GRANTS,
         description="What is left out is withdrawn, the plugin's own things (`storage`, `log`, …) too. Start from "
         "`grants` of the plugin's details",
@@ -136,6 +174,67 @@ class PermissionOut(BaseModel):
         description="`implied`: the plugin's own things, granted by installing it"
     )
     is_granted: bool | None = Field(default=None, description="Null while it is not installed")
+    where: list[Any] = Field(
+        default=[], description="Conditions of the rows that the publisher asks for; empty: all rows, or it has none"
+    )
+    granted_where: list[Any] = Field(
+        default=[], description="Conditions by which the tenant narrowed the grant, besides"
+    )
+
+
+class UserUsesOut(BaseModel):
+    """What one user's calls made of a permission."""
+
+    user_id: str
+    uses: int
+    last_used_at: datetime
+
+
+class PermissionUsesOut(PermissionOut):
+    """A permission, and what was made of it."""
+
+    uses: int = Field(description="Capability calls that it let through since the plugin was installed")
+    last_used_at: datetime | None
+    users: list[UserUsesOut] = Field(
+        description="On whose behalf, the most frequent first, at most ten; for owners and admins"
+    )
+
+
+class KindOut(BaseModel):
+    """A kind of permission that is about no entity."""
+
+    form: str = Field(examples=["http:HOST"], description="What is in capitals is to be filled in")
+    text: str = Field(examples=["exchange data with HOST"])
+    risk: Literal["low", "medium", "high"]
+
+
+class EntityPermissionOut(BaseModel):
+    """A permission for one of the host's entities."""
+
+    permission: str = Field(examples=["customers:read"])
+    text: str
+    risk: Literal["low", "medium", "high"]
+    fields: list[str] = Field(description="What plugins may see, or set")
+    held: bool = Field(description="The caller's own role has it: with all rows when `held_where` is empty")
+    held_where: list[Any] = Field(description="Conditions of the rows that it has")
+
+
+class PermissionsOut(BaseModel):
+    """All there is to be asked for."""
+
+    entities: list[EntityPermissionOut]
+    kinds: list[KindOut]
+
+
+class PendingUpdateOut(BaseModel):
+    """An update that waits for consent. It is continued once what is missing is granted."""
+
+    version: str
+    missing: list[PermissionOut] = Field(description="What has to be granted yet")
+    granted: list[str] = Field(description="What was granted for it already")
+    asked_by: str | None
+    since: datetime
+    failed: ReasonOut | None = Field(default=None, description="Why it was not done, though everything was granted")
 
 
 class ConflictOut(BaseModel):
@@ -160,10 +259,35 @@ class PlannedOut(BaseModel):
     contributes: dict[str, list[dict[str, Any]]]
 
 
+class MigrationOut(BaseModel):
+    """A change of the data between two releases."""
+
+    name: str
+    to_version: str
+    is_reversible: bool = Field(description="It has a way back of its own, by which what is written later is kept")
+
+
+class DataMoveOut(BaseModel):
+    """What becomes of an installation's rows and storage when the release changes."""
+
+    text: str = Field(examples=["3 migrations, reversible, 1204 rows"])
+    way: Literal["keep", "migrate", "transform", "restore"] = Field(
+        description="`keep`: nothing is changed. `migrate`: a copy goes through the migrations and takes the data's "
+        "place, which is kept for going back. `transform`: migrations are undone. `restore`: the data of then is put "
+        "back, and what there is now goes to an export"
+    )
+    migrations: list[MigrationOut] = Field(description="In the order in which they run, or are undone")
+    is_reversible: bool = Field(description="Of an update: going back later keeps what is written until then")
+    can_restore: bool = Field(description="Of a rollback: the data of then was kept")
+    rows: int
+    storage_keys: int
+    size_bytes: int
+
+
 class PlanOut(BaseModel):
     """What would happen. Nothing has."""
 
-    action: Literal["install", "update", "uninstall"]
+    action: Literal["install", "update", "rollback", "uninstall"]
     slug: str
     version: str
     instance: str
@@ -184,7 +308,10 @@ class PlanOut(BaseModel):
     secrets: list[str] = Field(description="Configuration fields that are kept encrypted and never come back")
     missing_config: list[str] = Field(description="Fields that need a value before it can be activated")
     owned: dict[str, int] = Field(default={}, description="Of an uninstallation: what it owns")
-    installed_version: str | None = Field(default=None, description="Of an update: the release that is replaced")
+    installed_version: str | None = Field(
+        default=None, description="Of an update or rollback: the release that is replaced"
+    )
+    data: DataMoveOut | None = Field(default=None, description="Of an update or rollback: what becomes of the data")
     missing_grants: list[str] = Field(default=[], description="Of an update: what has to be granted for it")
 
 
@@ -222,6 +349,7 @@ class InstallationOut(BaseModel):
     health: HealthNoteOut | None = Field(
         default=None, description="Its last health check; null when it has none, or was never checked"
     )
+    pending_update: PendingUpdateOut | None = Field(default=None, description="An update that waits for consent")
     installed_at: datetime
     updated_at: datetime
     activated_at: datetime | None
@@ -231,6 +359,7 @@ class InstallationDetailOut(InstallationOut):
     """An installed plugin with all that a tenant may see of it."""
 
     grants: list[str]
+    grant_filters: dict[str, list[Any]] = Field(description="Grant → conditions of the rows that it is narrowed to")
     permissions: list[PermissionOut]
     missing_grants: list[str] = Field(description="Required permissions that were withdrawn")
     config: dict[str, Any] = Field(description="Without secrets, defaults filled in")
@@ -277,4 +406,87 @@ class DevelopmentOut(BaseModel):
 class InventoryOut(BaseModel):
     """What an installation owns, by kind."""
 
-    owned: dict[str, int] = Field(examples=[{"storage_keys": 3, "table_rows": 120, "secrets": 1}])
+    owned: dict[str, int] = Field(
+        description="What it keeps, counted; gone with it, unless it is kept or exported",
+        examples=[{"storage_keys": 3, "table_rows": 120, "secrets": 1}],
+    )
+    contributes: dict[str, list[str]] = Field(
+        description="What it adds to the tenant as long as it is active, by kind",
+        examples=[{"events": ["sale.created"], "functions": ["balance"], "tables": ["ledger"]}],
+    )
+    dependants: list[str] = Field(description="Installed plugins that need it", examples=[["receipts"]])
+
+
+class RollbackRequest(BaseModel):
+    """Where to go back to, and what is to become of the data."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"to": "1.2.0"}]})
+
+    to: str | None = Field(
+        default=None, max_length=64, description="The release before the present one, when absent", examples=["1.2.0"]
+    )
+    data: Literal["auto", "transform", "restore"] = Field(
+        default="auto",
+        description="`transform` undoes the migrations, so that what was written since is kept. `restore` puts the "
+        "data back as it was, and what was written since goes to an export. `auto` transforms where every migration "
+        "can be undone, and restores otherwise, or when undoing one fails",
+    )
+    grants: list[_Grant] = Field(
+        default=[],
+        max_length=_GRANTS,
+        description="Permissions to give in addition to those that it had. What was withdrawn since stays withdrawn",
+    )
+
+
+class PastReleaseOut(BaseModel):
+    """A release that was there before."""
+
+    version: str
+    next_version: str = Field(description="What came after it")
+    ended_by: Literal["update", "rollback"]
+    ended_at: datetime
+    actor: str | None = Field(description="Who replaced it, as in the audit trail")
+    note: str = Field(description="What became of the data then")
+    migrations: list[str] = Field(description="Names of the migrations that led to the next one")
+    can_return: bool = Field(description="It can be gone back to")
+    has_data: bool = Field(description="The data of then is kept, and can be restored")
+    rows: int = Field(description="Of what is kept")
+    storage_keys: int
+    size_bytes: int
+
+
+class HistoryOut(BaseModel):
+    """The releases of an installation, the latest first."""
+
+    version: str = Field(description="What is installed now")
+    releases: list[PastReleaseOut]
+
+
+class RollbackOut(BaseModel):
+    """What going back did."""
+
+    from_version: str
+    version: str
+    data: Literal["kept", "transformed", "restored"]
+    export_id: str | None = Field(description="For GET /api/plugins/exports/{id}: what there was before")
+    problems: list[str] = Field(description="Why it was restored and not transformed, in the plugin's words")
+    plugin: InstallationDetailOut
+
+
+class TableOut(BaseModel):
+    """A table of an installed plugin."""
+
+    name: str
+    columns: dict[str, dict[str, Any]] = Field(description="Column → JSON Schema; every row has an `id` besides")
+    required: list[str]
+    indexes: list[list[str]]
+    unique: list[list[str]]
+    references: dict[str, str] = Field(description="Column → table whose `id` it holds")
+    rows: int
+    size_bytes: int = Field(description="As counted against the plugin's space")
+
+
+class TablesOut(BaseModel):
+    """The tables of an installed plugin."""
+
+    tables: list[TableOut]

@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from jackfield.capabilities import AccessBook, asked
 from jackfield.clock import Clock
 from jackfield.db import Database
+from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
-from jackfield.lifecycle import consent
+from jackfield.lifecycle import consent, history
 from jackfield.lifecycle.active import ActiveInstallations
 from jackfield.lifecycle.configuration import Candidate, accept, known_fields
+from jackfield.lifecycle.consent import Given, Wanted
 from jackfield.lifecycle.errors import (
     DependantsActiveError,
+    GrantsMissingError,
     GrantsWithdrawnError,
     InstanceInvalidError,
     NeedsConfigurationError,
+    NothingPendingError,
+    NoWayBackError,
     OperationInProgressError,
+    SecretUnknownError,
 )
 from jackfield.lifecycle.execution import Execution
 from jackfield.lifecycle.exports import Exports
+from jackfield.lifecycle.history import Kept
 from jackfield.lifecycle.hooks import declared
 from jackfield.lifecycle.interfaces import Catalogue, Runner
 from jackfield.lifecycle.journal import Journal
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.operations import Actor, Order, Run
 from jackfield.lifecycle.packages import packages_of
-from jackfield.lifecycle.planning import InstallPlan, Planner, UninstallPlan, UpdatePlan, needs
+from jackfield.lifecycle.pending import Failed, Pending, pending_of
+from jackfield.lifecycle.planning import (
+    MOVE_LIMIT,
+    InstallPlan,
+    Planner,
+    RollbackPlan,
+    UninstallPlan,
+    UpdatePlan,
+    Way,
+    needs,
+)
 from jackfield.lifecycle.reading import Installations
+from jackfield.lifecycle.receiving import Receiving, in_turn
+from jackfield.lifecycle.scheduling import Scheduling
 from jackfield.lifecycle.snapshots import Snapshots
 from jackfield.lifecycle.states import State
 from jackfield.lifecycle.steps import Tools
-from jackfield.lifecycle.views import ConfigTest, Installed, Removed, view
+from jackfield.lifecycle.steps.rollback import RollbackSteps
+from jackfield.lifecycle.views import ConfigTest, Installed, Removed, RolledBack, view
 from jackfield.quotas import Policy
 from jackfield.registry import Release
 from jackfield.surface import Surface
+from jackfield_sdk.manifest import Manifest
 
 __all__ = ["DataChoice", "Lifecycle"]
 
 DataChoice = Literal["keep", "export", "delete"]
+_V = TypeVar("_V")
 
+_HOUSE_S = 3600.0
+_BECAME: Mapping[str, Literal["kept", "transformed", "restored"]] = {
+    "keep": "kept", "transform": "transformed", "restore": "restored",
+}  # fmt: skip
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
@@ -56,6 +84,8 @@ class Lifecycle(Installations):
             removed.
         node_id: Names this process in the journal; made when absent.
         policy_of: What a tenant's plan allows. Without it there are no plans.
+        kept: How much is kept for going back.
+        move_limit: Rows and keys of storage that an update may move.
     """
 
     def __init__(
@@ -72,12 +102,19 @@ class Lifecycle(Installations):
         flush_records: Callable[[], Awaitable[None]],
         node_id: str | None = None,
         policy_of: Callable[[str], Awaitable[Policy]] | None = None,
+        kept: Kept | None = None,
+        move_limit: int = MOVE_LIMIT,
     ) -> None:
         super().__init__(database, snapshots, runner)
-        self._planner = Planner(database, catalogue, snapshots, surface, policy_of=policy_of)
+        self._kept = kept or Kept()
+        self._surface, self._clock, self._access = surface, clock, AccessBook(surface)
+        self._planner = Planner(database, catalogue, snapshots, surface, policy_of=policy_of, move_limit=move_limit)
         self.exports = Exports(database, clock, data_dir)
-        journal = Journal(database, clock, node_id or new_id("node"), active.invalidate)
-        tools = Tools(database, snapshots, runner, clock, self.exports, flush_records)
+        journal = Journal(
+            database, clock, node_id or new_id("node"), active.invalidate,
+            in_turn(Scheduling(snapshots, clock).follow, Receiving(snapshots, clock).follow),
+        )  # fmt: skip
+        tools = Tools(database, snapshots, runner, clock, self.exports, flush_records, self._kept)
         self.execution = Execution(journal, tools)
 
     # -- planning ------------------------------------------------------------------------------------------------------
@@ -106,6 +143,23 @@ class Lifecycle(Installations):
         """
         return await self._planner.update(tenant_id, slug, version, instance)
 
+    async def plan_rollback(
+        self,
+        tenant_id: str,
+        slug: str,
+        version: str | None = None,
+        *,
+        way: Way = "auto",
+        instance: str = "default",
+    ) -> RollbackPlan:
+        """What going back would do.
+
+        Raises:
+            NotInstalledError: The tenant does not have it.
+            MissingError: The registry does not have the release any more.
+        """
+        return await self._planner.rollback(tenant_id, slug, version, instance, way)
+
     async def plan_uninstall(self, tenant_id: str, slug: str, *, instance: str = "default") -> UninstallPlan:
         """What uninstalling would remove, and who stands in the way."""
         return await self._planner.uninstall(tenant_id, slug, instance)
@@ -118,10 +172,10 @@ class Lifecycle(Installations):
         slug: str,
         *,
         version: str | None = None,
-        grants: Iterable[str] = (),
+        grants: Iterable[Given] = (),
         config: Mapping[str, Any] | None = None,
         instance: str = "default",
-        grants_for: Mapping[str, Iterable[str]] | None = None,
+        grants_for: Mapping[str, Iterable[Given]] | None = None,
         actor: Actor | None = None,
     ) -> Installed:
         """Install a plugin and those that it needs, and activate them.
@@ -133,31 +187,37 @@ class Lifecycle(Installations):
             grants_for: Slug → grants of plugins that are installed along with it.
 
         Raises:
-            AlreadyInstalledError, GrantsMissingError, GrantsUnknownError, ConfigInvalidError,
-            DependencyConsentMissingError, a `resolution` error, SurfaceMismatchError: Nothing was begun.
+            AlreadyInstalledError, GrantsMissingError, GrantsUnknownError, GrantNotHeldError, RowFilterInvalidError,
+            ConfigInvalidError, DependencyConsentMissingError, a `resolution` error, SurfaceMismatchError: Nothing was
+                begun.
             InstallFailedError: `on_install` failed; nothing is left of it.
         """
+        given = consent.wanted(grants, self._surface)
+        given_for = {other: consent.wanted(some, self._surface) for other, some in (grants_for or {}).items()}
         plan = await self.plan_install(tenant_id, slug, version, instance=instance)
         while True:
             async with self.execution.turn(tenant_id, *plan.locks):
                 seen, plan = plan, await self.plan_install(tenant_id, slug, version, instance=instance)
                 if plan.locks <= seen.locks:
-                    return await self._install(tenant_id, plan, frozenset(grants), config, grants_for or {}, actor)
+                    return await self._install(tenant_id, plan, given, config, given_for, actor)
                 # While we waited for our turn it came to need others: wait for those too.
 
     async def _install(
         self,
         tenant_id: str,
         plan: InstallPlan,
-        grants: frozenset[str],
+        grants: Wanted,
         config: Mapping[str, Any] | None,
-        grants_for: Mapping[str, Iterable[str]],
+        grants_for: Mapping[str, Wanted],
         actor: Actor | None,
     ) -> Installed:
         if plan.conflicts:
             raise plan.conflicts[0]
         packages, secrets = packages_of(plan, grants, config, grants_for)
         main = packages[-1]
+        for package, planned in zip(packages, plan.steps, strict=True):
+            rows = consent.rows_of(planned.release.manifest, package.grants, package.grant_filters)
+            self._check_holder(tenant_id, actor, {}, rows)
         data: dict[str, Any] = {"packages": msgspec.to_builtins(packages)}
         if plan.policy is not None:
             data |= {"plan": plan.policy.plan, "plugins_allowed": plan.policy.plugins}
@@ -187,14 +247,43 @@ class Lifecycle(Installations):
             ConfigureFailedError: `on_configure` refused it; the old one stays.
         """
         async with self.execution.turn(tenant_id, slug):
-            row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
-            data = {
-                "config": candidate.config, "secret_names": sorted(candidate.secrets), "missing": [],
-                "hooks": declared(release.manifest),
-            }  # fmt: skip
-            await self.execution.change("configure", row, data, actor, candidate.secrets)
-            await self._runner.retire(row.id)
+            await self._configure(tenant_id, slug, instance, config, actor)
         return await self.get(tenant_id, slug, instance=instance)
+
+    async def set_secret(
+        self,
+        tenant_id: str,
+        slug: str,
+        name: str,
+        value: str | None,
+        *,
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> None:
+        """Set one secret, or remove it; everything else of the configuration stays as it is.
+
+        Raises:
+            SecretUnknownError: The plugin's configuration has no such secret.
+            ConfigInvalidError, NeedsConfigurationError, ConfigureFailedError: As `configure`.
+        """
+        async with self.execution.turn(tenant_id, slug):
+            row, release = await self._found(tenant_id, slug, instance)
+            section = release.manifest.config
+            if section is None or name not in section.secrets:
+                raise SecretUnknownError(slug, name)
+            config = {**known_fields(release.manifest, row.config), name: value}
+            await self._configure(tenant_id, slug, instance, config, actor)
+
+    async def _configure(
+        self, tenant_id: str, slug: str, instance: str, config: Mapping[str, Any], actor: Actor | None
+    ) -> None:
+        row, release, candidate = await self._candidate(tenant_id, slug, instance, config)
+        data = {
+            "config": candidate.config, "secret_names": sorted(candidate.secrets), "missing": [],
+            "hooks": declared(release.manifest),
+        }  # fmt: skip
+        await self.execution.change("configure", row, data, actor, candidate.secrets)
+        await self._runner.retire(row.id)
 
     async def test_config(
         self,
@@ -230,22 +319,50 @@ class Lifecycle(Installations):
         self,
         tenant_id: str,
         slug: str,
-        grants: Iterable[str],
+        grants: Iterable[Given],
         *,
         instance: str = "default",
         actor: Actor | None = None,
     ) -> Installed:
-        """Replace the grants; those left out are withdrawn, implied ones too. In force for the next call.
+        """Replace the grants; those left out are withdrawn, implied ones too. In force for the next capability call.
+
+        A grant that says nothing of rows keeps those that it is narrowed to. What an update waits for may be among
+        them: once it has everything, it is continued.
 
         Raises:
             GrantsUnknownError: Something is granted that the plugin does not ask for.
             GrantsMissingError: Something required is withdrawn while it is active.
+            GrantNotHeldError: Something is granted, or widened, that the actor's own role does not have.
+            RowFilterInvalidError: A grant cannot be narrowed like this.
         """
+        given = consent.wanted(grants, self._surface)
         async with self.execution.turn(tenant_id, slug):
             row, release = await self._found(tenant_id, slug, instance)
-            agreed = consent.replaced(release.manifest, grants, at_rest=State(row.state).is_at_rest)
-            await self.execution.change("set-grants", row, {"grants": sorted(agreed), "state": row.state}, actor)
+            manifest, pending = release.manifest, pending_of(row)
+            data: dict[str, Any] = {"state": row.state}
+            if pending is not None:
+                new = (await self._snapshots.release(slug, pending.version)).manifest
+                anew = given.only(_all_asked(new) - _all_asked(manifest))
+                given = given.only(given.permissions - anew.permissions)
+                self._check_new(tenant_id, actor, row, manifest, new, pending.given.with_(anew))
+                both = pending.given.with_(anew)
+                pending = msgspec.structs.replace(
+                    pending,
+                    grants=sorted(both.permissions),
+                    grant_filters=consent.filters_of(both.permissions, both),
+                    missing=consent.lacking(manifest, new, given.permissions, both.permissions),
+                    failed=None,
+                )
+                data["pending"] = pending.plain()
+            agreed = consent.replaced(manifest, given.permissions, at_rest=State(row.state).is_at_rest)
+            filters = consent.filters_of(agreed, given, row.grant_filters)
+            before = consent.rows_of(manifest, row.grants, row.grant_filters)
+            self._check_holder(tenant_id, actor, before, consent.rows_of(manifest, agreed, filters))
+            data |= {"grants": sorted(agreed), "grant_filters": filters}
+            await self.execution.change("set-grants", row, data, actor)
             await self._runner.retire(row.id)
+        if pending is not None and not pending.missing:
+            await self._continue(tenant_id, slug, pending, instance, actor)
         return await self.get(tenant_id, slug, instance=instance)
 
     async def activate(
@@ -311,12 +428,15 @@ class Lifecycle(Installations):
         slug: str,
         *,
         version: str | None = None,
-        grants: Iterable[str] = (),
+        grants: Iterable[Given] = (),
         config: Mapping[str, Any] | None = None,
         instance: str = "default",
         actor: Actor | None = None,
     ) -> Installed:
         """Replace the release by a newer one, without a pause: calls that have begun end on the old one.
+
+        When it asks for more than is held and given, nothing changes but `Installed.pending`: the update waits, and is
+        continued as soon as the rest is granted.
 
         Configuration and grants are kept. Fields that the new release does not know are left out.
 
@@ -326,12 +446,17 @@ class Lifecycle(Installations):
             config: Another configuration instead of the one there is, as in `configure`.
 
         Raises:
-            UpdateNotNewerError, UpdateNeedsPluginError, UpdateNeedsMigrationError, a `resolution` error, MissingError:
+            UpdateNotNewerError, UpdateNeedsPluginError, UpdateTooLargeError, a `resolution` error, MissingError:
                 There is nothing to update to, or no way there.
-            GrantsMissingError: The new release requires more than is held; nothing was changed.
+            GrantsMissingError: The new release requires more than is held, and a configuration was given, which cannot
+                wait: it may have secrets in it. Nothing was changed.
+            GrantsUnknownError, GrantNotHeldError, RowFilterInvalidError: As for `set_grants`.
             ConfigInvalidError, NeedsConfigurationError: The configuration does not fit the new release.
-            UpdateFailedError: `on_update` failed; the old release works on.
+            MigrationFailedError, UpdateFailedError: A migration or `on_update` failed; the old release works on, with
+                its data as it was.
+            UniquenessLackingError, ReferencesDanglingError: The data is not as the new release demands; likewise.
         """
+        given = consent.wanted(grants, self._surface)
         plan = await self.plan_update(tenant_id, slug, version, instance=instance)
         async with self.execution.turn(tenant_id, *plan.locks):
             seen, plan = plan, await self.plan_update(tenant_id, slug, version, instance=instance)
@@ -339,11 +464,21 @@ class Lifecycle(Installations):
                 raise OperationInProgressError(slug, "publish", None)
             if plan.conflicts:
                 raise plan.conflicts[0]
-            await self._update(plan, grants, config, actor)
+            if (pending := pending_of(plan.row)) is not None and pending.version == plan.release.version:
+                given = pending.given.with_(given)
+            row, old, new = plan.row, plan.old.manifest, plan.release.manifest
+            missing = consent.lacking(old, new, row.grants, given.permissions)
+            if missing and config is not None:
+                raise GrantsMissingError(slug, missing)
+            self._check_new(tenant_id, actor, row, old, new, given)
+            if missing:
+                await self._await_consent(plan, given, missing, actor)
+            else:
+                await self._update(plan, given, config, actor)
         return await self.get(tenant_id, slug, instance=instance)
 
     async def _update(
-        self, plan: UpdatePlan, grants: Iterable[str], config: Mapping[str, Any] | None, actor: Actor | None
+        self, plan: UpdatePlan, given: Wanted, config: Mapping[str, Any] | None, actor: Actor | None
     ) -> None:
         row, old, new = plan.row, plan.old.manifest, plan.release.manifest
         stored = await self._snapshots.secrets(row, plan.old)
@@ -351,16 +486,120 @@ class Lifecycle(Installations):
         candidate = accept(new, known_fields(new, row.config) if config is None else config, kept)
         if candidate.missing:
             raise NeedsConfigurationError(row.slug, candidate.missing)
-        data = {
+        agreed = consent.carried(old, new, row.grants, given.permissions)
+        data: dict[str, Any] = {
             "from_version": row.version, "version": plan.release.version, "state": row.state,
-            "config": candidate.config, "grants": sorted(consent.carried(old, new, row.grants, grants)),
+            "config": candidate.config, "grants": sorted(agreed),
+            "grant_filters": consent.filters_of(agreed, given, row.grant_filters),
             "dropped_secrets": [name for name in stored if name not in kept], "needs": needs(plan.release),
             "hooks": declared(new),
         }  # fmt: skip
+        if plan.moves_data:
+            data["copy_id"] = new_id("copy")
+            data["migrations"] = [[migration.name, migration.up] for migration in plan.migrations]
         try:
             await self.execution.change("update", row, data, actor, candidate.secrets, plan.locks)
         finally:
             await self._runner.retire(row.id)
+
+    async def give_up_update(
+        self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None
+    ) -> Installed:
+        """Let an update that waits for consent wait no longer.
+
+        Raises:
+            NothingPendingError: None does.
+        """
+        async with self.execution.turn(tenant_id, slug):
+            row, _ = await self._found(tenant_id, slug, instance)
+            if row.pending_update is None:
+                raise NothingPendingError(slug)
+            await self.execution.change("await-consent", row, {"pending": None, "from_version": row.version}, actor)
+        return await self.get(tenant_id, slug, instance=instance)
+
+    async def rollback(
+        self,
+        tenant_id: str,
+        slug: str,
+        *,
+        version: str | None = None,
+        way: Way = "auto",
+        grants: Iterable[Given] = (),
+        instance: str = "default",
+        actor: Actor | None = None,
+    ) -> tuple[Installed, RolledBack]:
+        """Go back to a release that was there before, with the configuration, secrets, grants and data of then.
+
+        A grant that was withdrawn since stays withdrawn, and rows that a grant was narrowed to since stay as they are.
+
+        Args:
+            version: The release before the present one when None.
+            way: What becomes of the data.
+            grants: Permissions that are given in addition.
+
+        Raises:
+            NoWayBackError: There is no such release any more, or its data cannot be had in this way.
+            GrantsMissingError: It requires what was withdrawn since.
+            MigrationFailedError: A migration could not be undone, and the data of then was not kept; nothing changed.
+        """
+        given = consent.wanted(grants, self._surface)
+        plan = await self.plan_rollback(tenant_id, slug, version, way=way, instance=instance)
+        async with self.execution.turn(tenant_id, *plan.locks):
+            seen, plan = plan, await self.plan_rollback(tenant_id, slug, version, way=way, instance=instance)
+            if not plan.locks <= seen.locks:
+                raise OperationInProgressError(slug, "update", None)
+            if plan.conflicts:
+                raise plan.conflicts[0]
+            done = await self._rollback(plan, given, actor)
+        return await self.get(tenant_id, slug, instance=instance), done
+
+    async def _rollback(self, plan: RollbackPlan, given: Wanted, actor: Actor | None) -> RolledBack:
+        row, past, leaving, manifest = plan.row, plan.past, plan.old.manifest, plan.release.manifest
+        if past is None:
+            raise NoWayBackError(row.slug, "there is no release to go back to")
+        held = frozenset(past.held["grants"])
+        withdrawn = (held & _all_asked(leaving)) - frozenset(row.grants)
+        agreed = consent.replaced(manifest, (held - withdrawn) | given.permissions, at_rest=False)
+        filters = consent.filters_of(agreed, given, {**past.held["grant_filters"], **row.grant_filters})
+        self._check_holder(
+            row.tenant_id, actor, consent.rows_of(leaving, row.grants, row.grant_filters),
+            consent.rows_of(manifest, agreed, filters),
+        )  # fmt: skip
+        data: dict[str, Any] = {
+            "from_version": row.version, "version": plan.release.version, "past_id": past.id,
+            "spent": list(plan.spent), "state": row.state, "needs": needs(plan.release),
+            "config": past.held["config"], "grants": sorted(agreed), "grant_filters": filters,
+        }  # fmt: skip
+        if plan.way != "keep":
+            data |= {
+                "copy_id": new_id("copy"), "way": plan.way, "has_data": plan.can_restore, "export_id": new_id("exp"),
+                "downs": [[migration.name, migration.down] for migration in plan.downs],
+            }  # fmt: skip
+        try:
+            run = await self.execution.change("rollback", row, data, actor, locks=plan.locks)
+        finally:
+            await self._runner.retire(row.id)
+        is_restored = RollbackSteps.is_restored(run)
+        return RolledBack(
+            row.version, plan.release.version, "restored" if is_restored else _BECAME[plan.way],
+            data["export_id"] if is_restored else None,
+            tuple(failure.message for failure in run.failures.values()),
+        )  # fmt: skip
+
+    async def keep_house(self) -> None:
+        """Give up ways back that have been kept for long enough."""
+        now, kept = self._clock.now(), self._kept
+        async with self._database.read(None) as session:
+            due = await history.overdue(session, kept, now)
+        for tenant_id, installation_id in due:
+            async with self._database.write(tenant_id) as session:
+                await history.prune(session, installation_id, kept, now)
+
+    async def run(self) -> None:
+        """Keep house once an hour, until it is cancelled."""
+        while True:
+            await self.keep_house()
+            await asyncio.sleep(_HOUSE_S)
 
     async def uninstall(
         self,
@@ -395,6 +634,54 @@ class Lifecycle(Installations):
         """Wait for operations that are on their way."""
         await self.execution.close()
 
+    # -- consent -------------------------------------------------------------------------------------------------------
+
+    def _check_holder(
+        self, tenant_id: str, actor: Actor | None, before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]
+    ) -> None:
+        # Without an actor it is the host itself that asks.
+        if actor is not None:
+            consent.check_holder(self._access, actor, tenant_id, before, after)
+
+    def _check_new(
+        self, tenant_id: str, actor: Actor | None, row: InstallationRow, old: Manifest, new: Manifest, given: Wanted
+    ) -> None:
+        """The same for what is given to a new release; what was given for it before, somebody else had."""
+        pending = pending_of(row)
+        earlier = Wanted() if pending is None else pending.given
+        held = consent.still_held(old, new, row.grants)
+        before = {
+            **consent.rows_of(old, row.grants, row.grant_filters),
+            **consent.rows_of(new, earlier.permissions, earlier.filters or {}),
+        }
+        filters = consent.filters_of(held | given.permissions, given, row.grant_filters)
+        self._check_holder(tenant_id, actor, before, consent.rows_of(new, held | given.permissions, filters))
+
+    async def _await_consent(self, plan: UpdatePlan, given: Wanted, missing: list[str], actor: Actor | None) -> None:
+        """Remember an update until the rest is granted."""
+        new = plan.release.manifest
+        pending = Pending(
+            version=plan.release.version, missing=missing, grants=sorted(given.permissions),
+            grant_filters=consent.filters_of(given.permissions, given), rows=_of(missing, new.permission_filters),
+            reasons=_of(missing, new.permission_reasons), asked_by=actor.subject if actor else None,
+            since=self._clock.now(),
+        )  # fmt: skip
+        data = {"pending": pending.plain(), "from_version": plan.row.version}
+        await self.execution.change("await-consent", plan.row, data, actor)
+
+    async def _continue(self, tenant_id: str, slug: str, pending: Pending, instance: str, actor: Actor | None) -> None:
+        """Go on with an update that has everything now. The grants stand whatever becomes of it."""
+        try:
+            await self.update(tenant_id, slug, version=pending.version, instance=instance, actor=actor)
+        except JackfieldError as error:
+            async with self.execution.turn(tenant_id, slug):
+                row, _ = await self._found(tenant_id, slug, instance)
+                if (still := pending_of(row)) is None:
+                    return
+                failed = msgspec.structs.replace(still, failed=Failed(error.code, str(error)))
+                data = {"pending": failed.plain(), "from_version": row.version}
+                await self.execution.change("await-consent", row, data, actor)
+
     # -- how it is done ------------------------------------------------------------------------------------------------
 
     async def _row(self, tenant_id: str, installation_id: str) -> InstallationRow | None:
@@ -416,6 +703,15 @@ class Lifecycle(Installations):
             raise NeedsConfigurationError(row.slug, seen.missing_config)
         if seen.missing_grants:
             raise GrantsWithdrawnError(row.slug, seen.missing_grants)
+
+
+def _of(names: Iterable[str], values: Mapping[str, _V]) -> dict[str, _V]:
+    return {name: values[name] for name in names if name in values}
+
+
+def _all_asked(manifest: Manifest) -> frozenset[str]:
+    known = asked(manifest)
+    return frozenset({*known.required, *known.optional, *known.implied})
 
 
 def _check_instance(instance: str) -> None:

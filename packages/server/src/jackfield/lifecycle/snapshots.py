@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from sqlalchemy import select
 
 from jackfield.capabilities import secret_names
+from jackfield.capabilities.context import Staging
 from jackfield.db import Database
 from jackfield.errors import MissingError
 from jackfield.invocation import ActiveInstallation
@@ -19,10 +21,18 @@ from jackfield.lifecycle.models import InstallationRow
 from jackfield.lifecycle.states import State
 from jackfield.registry import Release
 
-__all__ = ["Snapshots", "snapshot"]
+__all__ = ["Resting", "Snapshots", "snapshot"]
 
 _log = structlog.get_logger(__name__)
 _RELEASES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """What an installation holds that is not at work."""
+
+    grants: frozenset[str]
+    grant_filters: Mapping[str, Any]
 
 
 def snapshot(
@@ -33,7 +43,9 @@ def snapshot(
     id: str | None = None,
     config: Mapping[str, Any] | None = None,
     grants: Iterable[str] | None = None,
+    grant_filters: Mapping[str, Any] | None = None,
     revision: int | None = None,
+    staging: Staging | None = None,
 ) -> ActiveInstallation:
     """One installation; what is given stands in for the row's own while a configuration or release is tried."""
     return ActiveInstallation(
@@ -48,6 +60,8 @@ def snapshot(
         config=effective(release.manifest, row.config if config is None else config),
         secret_names=tuple(sorted(secrets)),
         revision=row.revision if revision is None else revision,
+        grant_filters=row.grant_filters if grant_filters is None else grant_filters,
+        staging=staging,
     )
 
 
@@ -87,27 +101,35 @@ class Snapshots:
         async with self._database.read(row.tenant_id) as session:
             return sorted(await secret_names(session, row.id))
 
-    async def active(self, tenant_id: str) -> tuple[list[tuple[str, ActiveInstallation]], list[ActiveInstallation]]:
-        """Everything active in a tenant, with the names of instances; and what is quarantined, for which events wait.
+    async def active(
+        self, tenant_id: str
+    ) -> tuple[list[tuple[str, ActiveInstallation]], list[ActiveInstallation], dict[str, Resting]]:
+        """Everything active in a tenant, with the names of instances; what is quarantined, for which events wait; and
+        what all others hold that are installed.
 
         One that is being activated out of quarantine still has its reason, and events still wait for it.
         """
         query = select(InstallationRow).where(
-            InstallationRow.state.in_((State.ACTIVE.value, State.QUARANTINED.value, State.ACTIVATING.value))
+            InstallationRow.state.in_([state.value for state in State if state.is_listed])
         )
         async with self._database.read(tenant_id) as session:
             rows = list(await session.scalars(query))
         found: list[tuple[str, ActiveInstallation]] = []
         held: list[ActiveInstallation] = []
+        resting: dict[str, Resting] = {}
         for row in rows:
             try:
                 if State(row.state) is State.ACTIVE:
                     found.append((row.instance, await self.of(row)))
-                elif State(row.state) is State.QUARANTINED or row.reason_code is not None:
+                elif State(row.state) is State.QUARANTINED or (
+                    State(row.state) is State.ACTIVATING and row.reason_code is not None
+                ):
                     held.append(await self.of(row))
+                else:
+                    resting[row.id] = Resting(frozenset(row.grants), row.grant_filters)
             except MissingError as error:
                 # One lost release must not silence the tenant's other plugins.
                 _log.error(
                     "lifecycle.release_lost", tenant=tenant_id, slug=row.slug, version=row.version, error=str(error)
                 )
-        return found, held
+        return found, held, resting

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from jackfield.capabilities.row_filters import RowFilter
 from jackfield.lifecycle.configuration import effective, missing_fields
 from jackfield.lifecycle.consent import missing_grants
 from jackfield.lifecycle.models import InstallationRow
+from jackfield.lifecycle.pending import Pending, pending_of
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.registry import Release
 from jackfield_sdk.manifest import Manifest
 
-__all__ = ["ConfigTest", "Installed", "Removed", "view"]
+__all__ = ["ConfigTest", "Installed", "Removed", "RolledBack", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Installed:
         secrets: Secret field → whether a value is stored. The values never come back.
         missing_config: Required fields without a value; as long as there are any, it cannot be activated.
         missing_grants: Required permissions that were withdrawn; likewise.
+        grant_filters: Grant → the rows that the tenant narrowed it to.
+        pending: An update that waits for consent.
     """
 
     id: str
@@ -46,6 +50,8 @@ class Installed:
     installed_at: datetime
     updated_at: datetime
     activated_at: datetime | None
+    grant_filters: Mapping[str, RowFilter]
+    pending: Pending | None
 
     @property
     def meaning(self) -> str:
@@ -74,6 +80,8 @@ def view(row: InstallationRow, release: Release, stored: list[str]) -> Installed
         installed_at=row.installed_at,
         updated_at=row.updated_at,
         activated_at=row.activated_at,
+        grant_filters=row.grant_filters,
+        pending=pending_of(row),
     )
 
 
@@ -107,3 +115,20 @@ class Removed:
     data: str
     owned: Mapping[str, int]
     export_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What going back did.
+
+    Attributes:
+        data: It was `kept` as it was, `transformed` by migrations, or `restored` as it had been.
+        export_id: The file with what there was before it was restored.
+        problems: Why it was restored and not transformed, in the plugin's words.
+    """
+
+    from_version: str
+    version: str
+    data: Literal["kept", "transformed", "restored"]
+    export_id: str | None = None
+    problems: tuple[str, ...] = ()

@@ -11,7 +11,9 @@ from jackfield.lifecycle.steps.base import Tools
 from jackfield.lifecycle.steps.configure import ConfigureSteps
 from jackfield.lifecycle.steps.grants import GrantSteps
 from jackfield.lifecycle.steps.install import InstallSteps, Package
+from jackfield.lifecycle.steps.pending import PendingSteps
 from jackfield.lifecycle.steps.quarantine import QuarantineSteps
+from jackfield.lifecycle.steps.rollback import RollbackSteps
 from jackfield.lifecycle.steps.trial import TrialSteps
 from jackfield.lifecycle.steps.uninstall import UninstallSteps
 from jackfield.lifecycle.steps.update import UpdateSteps
@@ -24,7 +26,8 @@ Secrets = Mapping[str, str | None]
 _NONE: Secrets = {}
 
 KINDS = (
-    "install", "configure", "config-test", "set-grants", "activate", "deactivate", "quarantine", "update", "uninstall",
+    "install", "configure", "config-test", "set-grants", "await-consent",
+    "activate", "deactivate", "quarantine", "update", "rollback", "uninstall",
 )  # fmt: skip
 
 
@@ -45,6 +48,8 @@ def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[
             return TrialSteps(tools, data, one).steps()
         case "set-grants":
             return GrantSteps(tools, data).steps()
+        case "await-consent":
+            return PendingSteps(tools, data).steps()
         case "activate":
             return ActivateSteps(tools, data).steps()
         case "deactivate":
@@ -53,6 +58,8 @@ def steps_of(kind: str, tools: Tools, data: Mapping[str, Any], secrets: Mapping[
             return QuarantineSteps(tools, data).steps()
         case "update":
             return UpdateSteps(tools, data, one).steps()
+        case "rollback":
+            return RollbackSteps(tools, data).steps()
         case "uninstall":
             return UninstallSteps(tools, data).steps()
         case _:

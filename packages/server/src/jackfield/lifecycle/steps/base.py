@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import capabilities, jobs, quotas, records
+from jackfield import capabilities, connections, jobs, notifications, quotas, records, webhooks
 from jackfield.clock import Clock
 from jackfield.db import Database
+from jackfield.lifecycle import history
 from jackfield.lifecycle.errors import PluginHookError
 from jackfield.lifecycle.exports import Exports
+from jackfield.lifecycle.history import Kept
 from jackfield.lifecycle.hooks import HookName, run_hook
 from jackfield.lifecycle.interfaces import Runner
 from jackfield.lifecycle.models import InstallationRow
@@ -33,6 +35,7 @@ class Tools:
     clock: Clock
     exports: Exports
     flush_records: Callable[[], Awaitable[None]]
+    kept: Kept = field(default_factory=Kept)
 
     async def row(self, run: Run, installation_id: str) -> InstallationRow:
         """The installation as it is now, for an effect; read and let go, so that no transaction stays open."""
@@ -57,10 +60,16 @@ class Tools:
 
     async def purge(self, session: AsyncSession, installation_id: str) -> None:
         """Remove all that it owns and all that is known of its calls and deliveries. The audit trail stays."""
+        # First: it still has to find the tokens that are to be revoked.
+        await connections.purge(session, installation_id, self.clock.now())
         await capabilities.purge(session, installation_id)
         await records.purge(session, installation_id)
+        # Before deliveries: what is coming in at this moment is then among those, or does not come in any more.
+        await webhooks.purge(session, installation_id)
         await jobs.purge(session, installation_id)
         await quotas.purge(session, installation_id)
+        await notifications.purge(session, installation_id)
+        await history.forget(session, installation_id)
 
     def audit(
         self,
@@ -80,5 +89,5 @@ def summary(row: InstallationRow) -> dict[str, Any]:
     """An installation in the audit trail."""
     return {
         "id": row.id, "version": row.version, "instance": row.instance, "state": row.state, "grants": list(row.grants),
-        "config": dict(row.config),
+        "grant_filters": dict(row.grant_filters), "config": dict(row.config),
     }  # fmt: skip

@@ -57,7 +57,7 @@ class ConfigureSteps:
         row.revision += 2
         if self._secrets:
             result["tokens"] = await tokens(session, row.id, self._secrets)
-            await capabilities.set_secrets(session, run.tenant_id, row.id, row.slug, dict(self._secrets))
+            await capabilities.set_secrets(session, run.tenant_id, row.id, row.slug, dict(self._secrets), by=run.by)
 
     async def _restore(self, session: AsyncSession, run: Run) -> None:
         row = await by_id(session, run.order.installation_id)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield import capabilities
+from jackfield.capabilities import staging
 from jackfield.lifecycle.errors import (
     ActivationFailedError,
     AlreadyInstalledError,
@@ -42,6 +43,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         needs: Slugs of plugins that must be active before it can be.
         hooks: Life-cycle handlers that it has.
         takes_up: An installation whose data was kept is taken up again.
+        grant_filters: Grant → the rows that it is narrowed to.
     """
 
     installation_id: str
@@ -54,6 +56,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     needs: list[str] = []
     hooks: list[str] = []
     takes_up: bool = False
+    grant_filters: dict[str, list[Any]] = {}
 
 
 class InstallSteps:
@@ -158,9 +161,13 @@ class InstallSteps:
             elif State(row.state) is not State.UNINSTALLED or row.id != package.installation_id:
                 raise AlreadyInstalledError(package.slug, package.instance, row.version)
             else:
+                if row.version != package.version:
+                    # Whatever tables it was written for: the new release takes it as it is, and looks at each row.
+                    await staging.forget_layout(session, run.tenant_id, row.id)
                 run.results["reserve"][package.slug] = {"version": row.version, "config": dict(row.config)}
             change_state(row, Event.INSTALL_BEGUN, now=now)
             row.version, row.grants, row.config = package.version, sorted(package.grants), dict(package.config)
+            row.grant_filters, row.pending_update = package.grant_filters, None
             row.revision += 1
             row.installed_by = run.order.actor.subject if run.order.actor else None
             row.installed_at = now
@@ -173,7 +180,9 @@ class InstallSteps:
     async def _store_secrets(self, session: AsyncSession, run: Run, package: Package) -> None:
         values = self._secrets.get(package.installation_id)
         if values:
-            await capabilities.set_secrets(session, run.tenant_id, package.installation_id, package.slug, dict(values))
+            await capabilities.set_secrets(
+                session, run.tenant_id, package.installation_id, package.slug, dict(values), by=run.by
+            )
 
     async def _release(self, session: AsyncSession, run: Run) -> None:
         """Nothing stays, except what was there before: data that an earlier installation had left on purpose."""
@@ -182,11 +191,8 @@ class InstallSteps:
             row = await by_id(session, package.installation_id)
             if package.takes_up:
                 change_state(row, Event.INSTALL_UNDONE_KEEPING, now=now)
-                row.version, row.config, row.grants = (
-                    before[package.slug]["version"],
-                    before[package.slug]["config"],
-                    [],
-                )
+                row.version, row.config = before[package.slug]["version"], before[package.slug]["config"]
+                row.grants, row.grant_filters = [], {}
                 await drop_tokens(session, row.id)
             else:
                 change_state(row, Event.INSTALL_UNDONE, now=now)

@@ -48,7 +48,7 @@ class TrialSteps:
         await copy_tokens(session, run.tenant_id, row.id, self._data["trial_id"])
         if self._secrets:
             await capabilities.set_secrets(
-                session, run.tenant_id, self._data["trial_id"], row.slug, dict(self._secrets)
+                session, run.tenant_id, self._data["trial_id"], row.slug, dict(self._secrets), by=run.by
             )
 
     async def _check(self, run: Run) -> dict[str, Any]:

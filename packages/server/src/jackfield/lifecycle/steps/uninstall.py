@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield import jobs
+from jackfield import connections, jobs
+from jackfield.lifecycle import history
 from jackfield.lifecycle.errors import RemovalFailedError
 from jackfield.lifecycle.models import ExportRow
 from jackfield.lifecycle.operations import Change, Effect, Run, Step
@@ -86,9 +87,11 @@ class UninstallSteps:
         if self._data["mode"] == "keep":
             change_state(row, Event.REMOVED_KEEPING, now=now)
             # Consent and credentials end with the installation; they are asked for again.
-            row.grants = []
+            row.grants, row.grant_filters, row.pending_update = [], {}, None
             row.revision += 1
+            await connections.detach(session, row.id, now)
             await drop_tokens(session, row.id)
+            await history.forget(session, row.id)
         else:
             change_state(row, Event.REMOVED, now=now)
             if self._data["mode"] == "export":
