@@ -10,6 +10,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from jackfield.db import Database
 from tests.server.jobs.helpers import deliveries, emit, states
 
@@ -58,6 +60,7 @@ def read(notes: Path) -> list[list[str]]:
     return [line.split() for line in notes.read_text().split("\n")[:-1]]
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_a_delivery_that_was_running_when_the_process_died_runs_again(database: Database, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     await emit(database, 1, 2)
@@ -79,6 +82,7 @@ async def test_a_delivery_that_was_running_when_the_process_died_runs_again(data
     assert {row.failures for row in await deliveries(database)} == {0}
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_no_event_is_lost_or_overtaken_in_a_storm_of_kills(database: Database, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     chance = random.Random(7)

@@ -555,6 +555,7 @@ async def test_old_deliveries_and_their_events_are_dropped(database: Database, c
 
 
 @pytest.mark.parametrize("table", [OutboxEvent, Delivery])
+@pytest.mark.usefixtures("on_sqlite")
 async def test_the_dispatchers_looks_use_the_small_indexes(database: Database, table: type) -> None:
     """However long the history grows, a round costs the same: no statement of it scans a table."""
     statements: dict[str, tuple[str, object]] = {}
@@ -583,6 +584,7 @@ async def test_the_dispatchers_looks_use_the_small_indexes(database: Database, t
             assert not is_scan, f"{step} in {statement}"
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_an_idle_dispatcher_opens_no_transaction(database: Database) -> None:
     dispatcher = Dispatcher(database, Known(ONE), Handler(), settings=DispatchSettings(poll_s=0.005))
     begun = 0

@@ -150,6 +150,7 @@ async def test_the_hosts_own_async_session_wakes_the_dispatcher_when_it_commits(
     await host.dispose()
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_the_hosts_own_sync_session_in_another_thread_does_too(database: Database) -> None:
     handler = Handler()
     dispatcher = Dispatcher(database, Known(Subscription("inst_1", "h")), handler, settings=SLOW_POLL)
@@ -188,6 +189,7 @@ async def test_a_rollback_wakes_nobody_and_the_sessions_next_commit_is_its_own(d
     assert woken == ["x"]
 
 
+@pytest.mark.usefixtures("on_sqlite")
 async def test_an_event_of_another_process_is_found_by_the_poll(database: Database) -> None:
     handler = Handler()
     dispatcher = Dispatcher(

@@ -228,9 +228,9 @@ async def test_an_installation_can_be_purged_without_a_trace_even_while_it_runs(
         await emit(database, 3)
         await until(other_was_served)
         async with database.write("acme") as session:
-            assert await inventory(session, "inst_1") == {"deliveries": 3}
+            assert await inventory(session, "inst_1") == {"deliveries": 3, "schedules": 0}
             await purge(session, "inst_1")
-            assert await inventory(session, "inst_1") == {"deliveries": 0}
+            assert await inventory(session, "inst_1") == {"deliveries": 0, "schedules": 0}
         gate.set()
         await dispatcher.drain()
         await dispatcher.stop()

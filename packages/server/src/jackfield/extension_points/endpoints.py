@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from jackfield.capabilities.plain import NotPlainError, check_plain
 from jackfield.errors import JackfieldError
+from jackfield.extension_points.contexts import read_context
 from jackfield.extension_points.errors import (
     CallRefusedError,
     OverloadedError,
@@ -33,7 +34,15 @@ from jackfield.extension_points.schemas import (
     SurfaceAnswer,
 )
 from jackfield.extension_points.widgets import Widgets
-from jackfield.http import AdminCaller, Authenticator, Caller, MemberCaller, problem_responses
+from jackfield.http import (
+    AcceptLanguage,
+    AdminCaller,
+    Authenticator,
+    Caller,
+    MemberCaller,
+    preferred_language,
+    problem_responses,
+)
 from jackfield.http.caller import bearer_token
 from jackfield.http.problems import problem_of
 from jackfield.invocation import Outcome
@@ -41,7 +50,7 @@ from jackfield.quotas import QuotaFailure, exceeded
 from jackfield.surface import Surface
 from jackfield_sdk import wire
 
-__all__ = ["QUOTA_WARNING", "acting", "router"]
+__all__ = ["QUOTA_WARNING", "acting", "router", "spoken"]
 
 QUOTA_WARNING = "X-Jackfield-Quota-Warning"
 """Names the tenant's quotas that are nearly used up; absent when all is well."""
@@ -56,6 +65,13 @@ _ROUTE_STATUS = {"timeout": 504, "cpu": 504, "overloaded": 503, "refused": 503}
 def acting(caller: Caller) -> wire.Caller:
     """The caller, as a plugin gets to know them."""
     return wire.Caller(caller.member_id or caller.subject, caller.role)
+
+
+def spoken(caller: Caller | None, accept_language: str | None) -> str:
+    """The language to answer in: the member's setting, what the request asks for, the tenant's, English."""
+    if caller is None:
+        return preferred_language(accept_language) or "en"
+    return caller.locale or preferred_language(accept_language) or caller.tenant_locale or "en"
 
 
 def router(  # one argument for each extension point
@@ -98,7 +114,9 @@ def router(  # one argument for each extension point
         response_model=FunctionAnswer,
         responses=problem_responses(403, 404, 413, 429, 503),
     )
-    async def call_function(slug: Slug, name: str, body: FunctionCall, caller: MemberCaller) -> Response:
+    async def call_function(
+        slug: Slug, name: str, body: FunctionCall, caller: MemberCaller, language: AcceptLanguage = None
+    ) -> Response:
         """Call a function of an active plugin.
 
         A call that reached the plugin answers 200, `success` says how it went. What never ran (wrong arguments, no such
@@ -107,7 +125,17 @@ def router(  # one argument for each extension point
         """
         try:
             _check_plain(body.arguments, "the arguments")
-            result, outcome = await functions.run(caller.tenant, slug, name, body.arguments, acting(caller))
+            context = read_context(body.context)
+            result, outcome = await functions.run(
+                caller.tenant,
+                slug,
+                name,
+                body.arguments,
+                acting(caller),
+                locale=spoken(caller, language),
+                origin=context.origin,
+                execution=context.execution,
+            )
         except JackfieldError as error:
             error.data.update(
                 success=False,
@@ -172,6 +200,8 @@ def router(  # one argument for each extension point
         name: str,
         payload: Annotated[Any, Body()],
         caller: AdminCaller,
+        language: AcceptLanguage = None,
+        *,
         dry_run: Annotated[
             bool, Query(description="Run every handler whatever the one before says, and show what each would do")
         ] = False,
@@ -179,7 +209,12 @@ def router(  # one argument for each extension point
         """Pass a value through a filter hook. A veto answers 409 with the code `vetoed`."""
         run = filters.dry_run if dry_run else filters.run
         return warned(
-            caller.tenant, _json(_filter_answer(await run(caller.tenant, name, _plain(payload), acting(caller))))
+            caller.tenant,
+            _json(
+                _filter_answer(
+                    await run(caller.tenant, name, _plain(payload), acting(caller), spoken(caller, language))
+                )
+            ),
         )
 
     @api.get(
@@ -192,6 +227,8 @@ def router(  # one argument for each extension point
     async def fill_slot(
         slot: str,
         caller: MemberCaller,
+        language: AcceptLanguage = None,
+        *,
         context: Annotated[str, Query(description="JSON: what the widgets are about", max_length=32_768)] = "{}",
     ) -> Response:
         """Declarative widgets for a slot."""
@@ -199,7 +236,7 @@ def router(  # one argument for each extension point
             about = msgspec.json.decode(context)
         except (msgspec.DecodeError, RecursionError) as error:
             raise PayloadInvalidError(f"`context` is not valid JSON: {error}") from error
-        found = await widgets.fill(caller.tenant, slot, about, acting(caller))
+        found = await widgets.fill(caller.tenant, slot, about, acting(caller), spoken(caller, language))
         return warned(caller.tenant, _json({"slot": slot, "widgets": found}))
 
     @api.api_route(
@@ -220,7 +257,8 @@ def router(  # one argument for each extension point
         incoming = RouteRequest(
             request.method, f"/{path}", dict(request.query_params), dict(request.headers), await request.body()
         )
-        outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller))
+        locale = spoken(caller, request.headers.get("accept-language"))
+        outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller), locale)
         if answer is None:
             return _route_problem(slug, outcome)
         sent = Response(answer.body, answer.status, headers=answer.headers)

@@ -7,10 +7,18 @@ from jackfield.http import TooManyRequestsError
 
 __all__ = [
     "ArgumentsInvalidError",
+    "CallCycleError",
+    "CallDeadlineError",
+    "CallDepthError",
     "CallRefusedError",
+    "CallsUnavailableError",
+    "ContextInvalidError",
+    "DependencyMismatchError",
+    "DependencyNotDeclaredError",
     "EventUnknownError",
     "FilterAbortedError",
     "FilterUnknownError",
+    "FunctionNotPublicError",
     "FunctionUnknownError",
     "OverloadedError",
     "PayloadInvalidError",
@@ -110,6 +118,61 @@ class CallRefusedError(UnavailableError):
     """The call never ran, and may later; `error.code` says what kept it out."""
 
     code = "call-refused"
+
+
+class ContextInvalidError(InvalidError):
+    """What a call is said to take part in cannot be handed along."""
+
+    code = "context-invalid"
+    default_hint = 'Send {"workflow": {"id": …, "run_id": …, "step": 0}, "shared": {…}}, small and plain.'
+
+
+class DependencyNotDeclaredError(ForbiddenError):
+    """A plugin calls another one without saying in its manifest that it depends on it."""
+
+    code = "dependency-not-declared"
+    default_hint = "Name it in the plugin's `requires`, with a version range."
+
+
+class DependencyMismatchError(ConflictError):
+    """The other plugin is at work in a version that was not asked for."""
+
+    code = "dependency-mismatch"
+    default_hint = "Update one of the two plugins."
+
+
+class FunctionNotPublicError(ForbiddenError):
+    """The function is not meant for other plugins."""
+
+    code = "function-not-public"
+    default_hint = "Its author would have to declare it with `public=True`."
+
+
+class CallCycleError(ConflictError):
+    """A plugin would be called within a call that it made itself."""
+
+    code = "call-cycle"
+    default_hint = "Send an event instead of calling back."
+
+
+class CallDepthError(ConflictError):
+    """Too many plugins call one another, one within the other."""
+
+    code = "call-depth-exceeded"
+    default_hint = "Send an event instead of calling on."
+
+
+class CallDeadlineError(UnavailableError):
+    """The caller's own time is nearly over."""
+
+    code = "deadline-exceeded"
+    default_hint = "Do less in one call."
+
+
+class CallsUnavailableError(UnavailableError):
+    """The node does not call functions: it is only starting."""
+
+    code = "calls-unavailable"
 
 
 class OverloadedError(UnavailableError):

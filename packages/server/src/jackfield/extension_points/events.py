@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from jackfield.capabilities.origin import EVENT_DEPTH, Cause, Origin
 from jackfield.conditions import holds, variables
 from jackfield.db import Database
+from jackfield.extension_points.between import depends_on
+from jackfield.extension_points.contexts import checked_shared
+from jackfield.extension_points.delivering import at_work, result_of
 from jackfield.extension_points.errors import EventUnknownError, PayloadInvalidError
 from jackfield.extension_points.validation import SchemaCache
-from jackfield.invocation import Invocation, Invoker, Outcome
-from jackfield.jobs import HELD, DeliveryResult, DeliverySnapshot, Subscription, outbox
+from jackfield.invocation import Invocation, Invoker
+from jackfield.jobs import DeliveryResult, DeliverySnapshot, Subscription, outbox
 from jackfield.lifecycle import ActiveInstallations
+from jackfield.resolution.ranges import VersionRange
 from jackfield.surface import Surface
+from jackfield.tracing import incoming
 from jackfield_sdk import wire
+from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.schema import json_schema_of
 
 __all__ = ["Events"]
 
-_HELD_S = 3600.0
-_NOT_BEGUN = frozenset({"refused", "overloaded"})
-_FINAL = {"user-error": "the plugin says it cannot be done", "veto": "an event cannot be vetoed"}
+_causes = msgspec.json.Decoder(Cause)
 
 
 class Events:
@@ -38,17 +44,25 @@ class Events:
         self._host_schemas: dict[str, dict[str, Any]] = {}
 
     async def emit(
-        self, tenant_id: str, name: str, payload: Any, *, session: AsyncSession | Session | None = None
+        self,
+        tenant_id: str,
+        name: str,
+        payload: Any,
+        *,
+        session: AsyncSession | Session | None = None,
+        shared: Mapping[str, Any] | None = None,
     ) -> str:
         """Record an event; its id.
 
         Args:
+            shared: Handed along to all that follows from it, with a `correlation_id`.
             session: The host's own transaction in the same database; the event exists when that is committed, and
                 never does when it is rolled back. Without one, the event is committed at once.
 
         Raises:
             EventUnknownError: The surface declares no such event.
             PayloadInvalidError: The payload does not fit it.
+            ContextInvalidError: What is handed along cannot be.
         """
         event = self._surface.event_index.get(name)
         if event is None:
@@ -60,29 +74,33 @@ class Events:
                 schema = self._host_schemas[name] = json_schema_of(event.payload, path=name)
             if problems := self._schemas.problems("host", name, schema, plain):
                 raise PayloadInvalidError(f"the payload does not fit `{name}`: {problems[0]}", errors=problems)
+        cause = _cause(shared)
         if session is not None:
-            return outbox.add(session, tenant_id, name, plain)
+            return outbox.add(session, tenant_id, name, plain, cause=cause)
         async with self._database.write(tenant_id) as own:
-            return outbox.add(own, tenant_id, name, plain)
+            return outbox.add(own, tenant_id, name, plain, cause=cause)
 
     async def subscribers(self, tenant_id: str, event_name: str) -> list[Subscription]:
-        """Who of a tenant is to get an event; what is quarantined gets it when it is at work again."""
+        """Who of a tenant is to get an event; what is quarantined gets it when it is at work again.
+
+        Another plugin's events go to those that say they need it, in the version that sends them.
+        """
         plugins = await self._active.get(tenant_id)
+        sender = None if event_name in self._surface.event_index else event_name.partition(".")[0]
+        at_work = None if sender is None else plugins.by_slug.get(sender)
+        version = None if at_work is None else at_work.version
         return [
             Subscription(installation.id, handler.handler, handler.ordered, handler.retries + 1)
             for found in (plugins.events, plugins.held_events)
             for installation, handler in found.get(event_name, ())
+            if sender is None or _listens_to(installation.manifest, sender, version)
         ]
 
     async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
         """Hand one delivery to its handler."""
-        plugins = await self._active.get(delivery.tenant_id)
-        installation = plugins.by_id.get(delivery.installation_id)
-        if installation is None and delivery.installation_id in plugins.held:
-            # Its activation makes them due; this is for the node that did not hear of it.
-            return DeliveryResult("deferred", HELD, "the plugin is quarantined", retry_after_s=_HELD_S)
-        if installation is None:
-            return DeliveryResult("skipped", "plugin-not-active", "the plugin is not active any more")
+        installation = await at_work(self._active, delivery)
+        if isinstance(installation, DeliveryResult):
+            return installation
         handler = next(
             (h for h in installation.manifest.events if h.event == delivery.event and h.handler == delivery.handler),
             None,
@@ -91,32 +109,49 @@ class Events:
             return DeliveryResult("skipped", "handler-gone", "the installed release does not handle this event")
         if not holds(handler.when, variables(delivery.event, delivery.payload)):
             return DeliveryResult("skipped", "condition-false", "its condition does not hold")
-        outcome = await self._invoker.run(
-            Invocation(
-                installation,
-                "event",
-                delivery.event,
-                handler.handler,
-                delivery.payload,
-                handler.timeout_ms,
-                delivery=wire.Delivery(delivery.id, delivery.attempt),
+        cause = _read(delivery.cause)
+        if cause.depth > EVENT_DEPTH:
+            # Before the plugin is woken: a circle of events would go round for ever.
+            trail = " → ".join(cause.trail)
+            return DeliveryResult(
+                "dead", "event-loop", f"more than {EVENT_DEPTH} events because of one another: {trail}"
             )
-        )
-        failure = outcome.failure
-        if failure is None:
-            return DeliveryResult("done", duration_ms=outcome.duration_ms)
-        return DeliveryResult(
-            _verdict(outcome),
-            failure.code,
-            failure.message,
-            retry_after_s=failure.retry_after_s,
-            duration_ms=outcome.duration_ms,
-        )
+        origin = Origin((), cause.depth, cause.trail, cause.shared or {"correlation_id": delivery.event_id})
+        token = incoming.set(cause.traceparent)
+        try:
+            outcome = await self._invoker.run(
+                Invocation(
+                    installation,
+                    "event",
+                    delivery.event,
+                    handler.handler,
+                    delivery.payload,
+                    handler.timeout_ms,
+                    delivery=wire.Delivery(delivery.id, delivery.attempt),
+                    origin=origin,
+                )
+            )
+        finally:
+            incoming.reset(token)
+        return result_of(outcome)
 
 
-def _verdict(outcome: Outcome) -> Literal["retry", "dead", "deferred"]:
-    if outcome.status in _FINAL:
-        return "dead"
-    # A quota, a breaker or a full house says when there will be a place; the plugin has not failed.
-    comes_again = outcome.failure is not None and outcome.failure.retry_after_s is not None
-    return "deferred" if outcome.status in _NOT_BEGUN and comes_again else "retry"
+def _cause(shared: Mapping[str, Any] | None) -> str | None:
+    """What is kept with an event of the host's; None when there is nothing to tell."""
+    traceparent = incoming.get()
+    if not traceparent and not shared:
+        return None
+    handed = None if shared is None else checked_shared(shared)
+    return msgspec.json.encode(Cause(shared=handed, traceparent=traceparent)).decode()
+
+
+def _read(cause: str | None) -> Cause:
+    return Cause() if cause is None else _causes.decode(cause)
+
+
+def _listens_to(manifest: Manifest, sender: str, version: str | None) -> bool:
+    if manifest.slug == sender:
+        return True
+    dependency = depends_on(manifest.requires, sender)
+    # One that is not at work any more may still have sent it.
+    return dependency is not None and (version is None or VersionRange(dependency.versions).spans(version))

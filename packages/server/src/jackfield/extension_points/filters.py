@@ -55,7 +55,9 @@ class Filters:
         self._schemas = SchemaCache()
         self._host_schemas: dict[str, dict[str, Any]] = {}
 
-    async def apply(self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None) -> Any:
+    async def apply(
+        self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None, locale: str = "en"
+    ) -> Any:
         """The payload after all handlers, of the type it came in.
 
         Raises:
@@ -73,26 +75,30 @@ class Filters:
             plugins = await self._active.get(tenant_id)
         if name not in plugins.filters:
             return payload
-        run = await self._run(tenant_id, hook, payload, caller, stops=True)
+        run = await self._run(tenant_id, hook, payload, caller, locale, stops=True)
         kind = cast("type[Any]", type(payload))
         return run.payload if issubclass(kind, dict) else msgspec.convert(run.payload, kind)
 
-    async def dry_run(self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None) -> FilterRun:
+    async def dry_run(
+        self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None, locale: str = "en"
+    ) -> FilterRun:
         """What each handler would do, without stopping at a veto or failure."""
         hook = self._hooks.get(name)
         if hook is None:
             raise FilterUnknownError(f"there is no filter hook `{name}`")
-        return await self._run(tenant_id, hook, payload, caller, stops=False)
+        return await self._run(tenant_id, hook, payload, caller, locale, stops=False)
 
-    async def run(self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None) -> FilterRun:
+    async def run(
+        self, tenant_id: str, name: str, payload: Any, caller: Caller | None = None, locale: str = "en"
+    ) -> FilterRun:
         """As `apply`, with the steps."""
         hook = self._hooks.get(name)
         if hook is None:
             raise FilterUnknownError(f"there is no filter hook `{name}`")
-        return await self._run(tenant_id, hook, payload, caller, stops=True)
+        return await self._run(tenant_id, hook, payload, caller, locale, stops=True)
 
     async def _run(
-        self, tenant_id: str, hook: FilterHook, payload: Any, caller: Caller | None, *, stops: bool
+        self, tenant_id: str, hook: FilterHook, payload: Any, caller: Caller | None, locale: str, *, stops: bool
     ) -> FilterRun:
         current = msgspec.to_builtins(payload, str_keys=True)
         if problems := self._problems(hook, current):
@@ -104,7 +110,9 @@ class Filters:
                 run.steps.append(FilterStep(installation.slug, part.handler, part.priority, "skipped"))
                 continue
             outcome = await self._invoker.run(
-                Invocation(installation, "filter", hook.name, part.handler, run.payload, part.timeout_ms, caller)
+                Invocation(
+                    installation, "filter", hook.name, part.handler, run.payload, part.timeout_ms, caller, locale=locale
+                )
             )
             message = "" if outcome.failure is None else outcome.failure.message
             status, changed = outcome.status, False

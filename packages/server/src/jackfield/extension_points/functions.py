@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from jackfield.capabilities.origin import Origin
 from jackfield.extension_points.errors import (
     ArgumentsInvalidError,
     FunctionUnknownError,
@@ -17,7 +18,7 @@ from jackfield.extension_points.validation import OncePerRelease, SchemaCache
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker, Outcome
 from jackfield.lifecycle import ActiveInstallations
 from jackfield_sdk.manifest import Function
-from jackfield_sdk.wire import Caller
+from jackfield_sdk.wire import Caller, Execution
 
 __all__ = ["FunctionError", "FunctionMetrics", "FunctionResult", "Functions"]
 
@@ -33,12 +34,19 @@ class FunctionError(msgspec.Struct, frozen=True):
 
 
 class FunctionMetrics(msgspec.Struct, frozen=True):
-    """What a call cost; times in milliseconds."""
+    """What a call cost; times in milliseconds.
+
+    Attributes:
+        tokens_used, api_calls, custom: What the plugin counted itself.
+    """
 
     duration_ms: float
     cpu_ms: float
     host_calls: int
     invocation_id: str
+    tokens_used: int = 0
+    api_calls: int = 0
+    custom: dict[str, int] = {}
 
 
 class FunctionResult(msgspec.Struct, frozen=True):
@@ -61,25 +69,86 @@ class Functions:
         self._plain: OncePerRelease[dict[str, bool]] = OncePerRelease()
 
     async def call(
-        self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
+        self,
+        tenant_id: str,
+        slug: str,
+        name: str,
+        arguments: dict[str, Any],
+        caller: Caller | None = None,
+        *,
+        locale: str = "en",
+        origin: Origin | None = None,
+        execution: Execution | None = None,
     ) -> FunctionResult:
         """Call a function.
 
         Args:
             caller: The member it runs for; None when the host itself calls.
+            locale: Language tag of whoever it runs for.
+            origin: What is handed along.
+            execution: In what it takes part.
 
         Raises:
             PluginInactiveError, FunctionUnknownError, RoleTooLowError, ArgumentsInvalidError: It never ran.
         """
-        return (await self.run(tenant_id, slug, name, arguments, caller))[0]
+        run = self.run(tenant_id, slug, name, arguments, caller, locale=locale, origin=origin, execution=execution)
+        return (await run)[0]
 
     async def run(
-        self, tenant_id: str, slug: str, name: str, arguments: dict[str, Any], caller: Caller | None = None
+        self,
+        tenant_id: str,
+        slug: str,
+        name: str,
+        arguments: dict[str, Any],
+        caller: Caller | None = None,
+        *,
+        locale: str = "en",
+        origin: Origin | None = None,
+        execution: Execution | None = None,
     ) -> tuple[FunctionResult, Outcome]:
         """As `call`, with the outcome: a result does not tell a refusal of the platform's from a plugin's own."""
         installation, function = await self.find(tenant_id, slug, name)
-        if caller is not None and _RANK.get(caller.role, -1) < _RANK[function.role]:
-            raise RoleTooLowError(f"`{name}` needs the role {function.role}", needed=function.role)
+        self.check_role(function, caller)
+        outcome, problem = await self.invoke(
+            installation, function, arguments, caller, locale=locale, origin=origin, execution=execution
+        )
+        metrics = _metrics(outcome)
+        if problem is not None:
+            return FunctionResult(success=False, output=None, error=FunctionError(*problem), metrics=metrics), outcome
+        return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics), outcome
+
+    def check_role(self, function: Function, caller: Caller | None, *, is_plugin: bool = False) -> None:
+        """Refuse who may not call a function.
+
+        Args:
+            is_plugin: Another plugin calls. Without a member to act for it is nobody's admin, which the host is.
+
+        Raises:
+            RoleTooLowError: It needs a higher role.
+        """
+        rank = 0 if caller is None else _RANK.get(caller.role, -1)
+        if rank < _RANK[function.role] and (is_plugin or caller is not None):
+            raise RoleTooLowError(f"`{function.name}` needs the role {function.role}", needed=function.role)
+
+    async def invoke(
+        self,
+        installation: ActiveInstallation,
+        function: Function,
+        arguments: dict[str, Any],
+        caller: Caller | None,
+        *,
+        timeout_ms: int | None = None,
+        locale: str = "en",
+        origin: Origin | None = None,
+        execution: Execution | None = None,
+    ) -> tuple[Outcome, tuple[str, str, str] | None]:
+        """Run a function, its arguments and its result validated; the outcome, and code, message and hint of what is
+        wrong with it.
+
+        Raises:
+            ArgumentsInvalidError: It never ran.
+        """
+        name = function.name
         if problems := self._schemas.problems(installation.digest, f"{name}:in", function.parameters, arguments):
             raise ArgumentsInvalidError(problems[0], errors=problems)
         is_plain = self._is_plain(installation.digest, function)
@@ -92,24 +161,21 @@ class Functions:
                 name,
                 function.handler,
                 arguments,
-                function.timeout_ms,
+                function.timeout_ms if timeout_ms is None else min(function.timeout_ms, timeout_ms),
                 caller,
+                locale=locale,
                 is_plain=is_plain,
+                origin=origin,
+                execution=execution,
             )
         )
-        metrics = FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
         failure = outcome.failure
         if failure is not None:
-            error = FunctionError(failure.code, failure.message, failure.hint)
-            return FunctionResult(success=False, output=None, error=error, metrics=metrics), outcome
+            return outcome, (failure.code, failure.message, failure.hint)
         if problems := self._schemas.problems(installation.digest, f"{name}:out", function.returns, outcome.value):
-            error = FunctionError(
-                "result-invalid",
-                f"what the plugin returned does not fit its own declaration: {problems[0]}",
-                "This is a defect of the plugin.",
-            )
-            return FunctionResult(success=False, output=None, error=error, metrics=metrics), outcome
-        return FunctionResult(success=True, output=outcome.value, error=None, metrics=metrics), outcome
+            text = f"what the plugin returned does not fit its own declaration: {problems[0]}"
+            return outcome, ("result-invalid", text, "This is a defect of the plugin.")
+        return outcome, None
 
     def _is_plain(self, digest: str, function: Function) -> bool:
         known = self._plain.get(digest)
@@ -126,13 +192,21 @@ class Functions:
         installation = plugins.by_slug.get(slug)
         if installation is None:
             raise PluginInactiveError(f"`{slug}` is not active")
+        return installation, self.declared(installation, name)
+
+    def declared(self, installation: ActiveInstallation, name: str) -> Function:
+        """A function's declaration.
+
+        Raises:
+            FunctionUnknownError: The plugin has none of this name.
+        """
         index = self._index.get(installation.digest)
         if index is None:
             index = self._index.keep(installation.digest, {f.name: f for f in installation.manifest.functions})
         function = index.get(name)
         if function is None:
-            raise FunctionUnknownError(f"`{slug}` has no function `{name}`")
-        return installation, function
+            raise FunctionUnknownError(f"`{installation.slug}` has no function `{name}`")
+        return function
 
     async def all(self, tenant_id: str) -> Iterator[tuple[str, Function]]:
         """Every function a tenant can call, with the key of its plugin."""
@@ -142,6 +216,16 @@ class Functions:
             for slug, installation in sorted(plugins.by_slug.items())
             for function in installation.manifest.functions
         )
+
+
+def _metrics(outcome: Outcome) -> FunctionMetrics:
+    if outcome.metrics is None:
+        return FunctionMetrics(outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id)
+    counts = dict(outcome.metrics)
+    tokens, calls = counts.pop("tokens_used", 0), counts.pop("api_calls", 0)
+    return FunctionMetrics(
+        outcome.duration_ms, outcome.cpu_ms, outcome.host_calls, outcome.invocation_id, tokens, calls, counts
+    )
 
 
 _PLAIN_TYPES = frozenset({"string", "integer", "boolean", "null"})

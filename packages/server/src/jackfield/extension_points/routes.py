@@ -123,6 +123,7 @@ class Routes:
         found: tuple[ActiveInstallation, Route, dict[str, str]],
         request: RouteRequest,
         caller: Caller | None,
+        locale: str = "en",
     ) -> tuple[Outcome, RouteAnswer | None]:
         """Run a route; no answer when the plugin failed.
 
@@ -144,7 +145,14 @@ class Routes:
         }
         outcome = await self._invoker.run(
             Invocation(
-                installation, "route", f"{route.method} {route.path}", route.handler, payload, route.timeout_ms, caller
+                installation,
+                "route",
+                f"{route.method} {route.path}",
+                route.handler,
+                payload,
+                route.timeout_ms,
+                caller,
+                locale=locale,
             )
         )
         if outcome.failure is not None:

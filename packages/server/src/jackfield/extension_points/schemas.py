@@ -24,6 +24,12 @@ class FunctionCall(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"arguments": {"customer_id": "c1"}}]})
 
     arguments: dict[str, Any] = Field(default_factory=dict)
+    context: dict[str, Any] | None = Field(
+        default=None,
+        description="In what the call takes part: `workflow` (id, run_id, step, previous, variables), and `shared`, "
+        "which is handed along to all that follows",
+        examples=[{"workflow": {"id": "wf_1", "run_id": "run_7", "step": 2, "variables": {"city": "Vienna"}}}],
+    )
 
 
 class FunctionFailure(BaseModel):
@@ -41,6 +47,9 @@ class FunctionCost(BaseModel):
     cpu_ms: float
     host_calls: int = Field(description="Capability calls")
     invocation_id: str = Field(description="Names the record of this call")
+    tokens_used: int = Field(default=0, description="As the plugin counted")
+    api_calls: int = Field(default=0, description="As the plugin counted")
+    custom: dict[str, int] = Field(default_factory=dict[str, int], description="What else the plugin counted")
 
 
 class FunctionAnswer(BaseModel):

@@ -45,7 +45,9 @@ class Widgets:
         self._active = active
         self._invoker = invoker
 
-    async def fill(self, tenant_id: str, slot: str, context: Any, caller: Caller | None = None) -> list[WidgetResult]:
+    async def fill(
+        self, tenant_id: str, slot: str, context: Any, caller: Caller | None = None, locale: str = "en"
+    ) -> list[WidgetResult]:
         """All widgets of a slot, in order.
 
         Raises:
@@ -58,7 +60,7 @@ class Widgets:
         scope = variables(slot, plain)
         wanted = [pair for pair in plugins.widgets.get(slot, ()) if holds(pair[1].when, scope)]
         turns = asyncio.Semaphore(_AT_ONCE)
-        found = await asyncio.gather(*(self._one(pair, slot, plain, caller, turns) for pair in wanted))
+        found = await asyncio.gather(*(self._one(pair, slot, plain, caller, locale, turns) for pair in wanted))
         return [result for result in found if result.tree is not None or result.error is not None]
 
     async def _one(
@@ -67,13 +69,16 @@ class Widgets:
         slot: str,
         context: Any,
         caller: Caller | None,
+        locale: str,
         turns: asyncio.Semaphore,
     ) -> WidgetResult:
         installation, widget = pair
         title = widget.title or installation.manifest.name
         async with turns:
             outcome = await self._invoker.run(
-                Invocation(installation, "widget", slot, widget.handler, context, widget.timeout_ms, caller)
+                Invocation(
+                    installation, "widget", slot, widget.handler, context, widget.timeout_ms, caller, locale=locale
+                )
             )
         error: FunctionError | None = None
         tree: Any = None

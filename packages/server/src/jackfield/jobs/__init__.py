@@ -8,6 +8,7 @@ the log, with replay.
 from __future__ import annotations
 
 from jackfield.jobs import outbox
+from jackfield.jobs.direct import deliver_to
 from jackfield.jobs.dispatcher import Dispatcher, DispatchSettings
 from jackfield.jobs.errors import (
     DeliveryMissingError,
@@ -20,11 +21,14 @@ from jackfield.jobs.figures import delivery_figures
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
+from jackfield.jobs.schedules import Declared as DeclaredSchedule
+from jackfield.jobs.schedules import Schedules, rest_schedules, sync_schedules
 from jackfield.jobs.schemas import DeliveryOut
 from jackfield.jobs.service import HELD, Deliveries, inventory, purge, release_held, skip_open
 
 __all__ = [
     "HELD",
+    "DeclaredSchedule",
     "Deliver",
     "Deliveries",
     "Delivery",
@@ -40,12 +44,16 @@ __all__ = [
     "EventPayloadInvalidError",
     "OutboxEvent",
     "RetryPolicy",
+    "Schedules",
     "Subscribers",
     "Subscription",
+    "deliver_to",
     "delivery_figures",
     "inventory",
     "outbox",
     "purge",
     "release_held",
+    "rest_schedules",
     "skip_open",
+    "sync_schedules",
 ]

@@ -71,7 +71,11 @@ class DispatchSettings:
 
 
 class Dispatcher:
-    """One per node. `run` works until `stop`; cancelling it leaves what runs to the next start."""
+    """One per node. `run` works until `stop`; cancelling it leaves what runs to the next start.
+
+    Args:
+        tell_others: Called when there is more to do than this node takes on, so that others look for work.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,8 @@ class Dispatcher:
         deliver: Deliver,
         clock: Clock | None = None,
         settings: DispatchSettings | None = None,
+        *,
+        tell_others: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
         self._transactions = Transactions(database)
@@ -87,6 +93,7 @@ class Dispatcher:
         self._deliver = deliver
         self._clock = clock or SystemClock()
         self._settings = settings or DispatchSettings()
+        self._tell_others = tell_others
         others = self._settings.has_other_nodes
         self._is_alone = database.is_sqlite if others is None else not others
         self._owner = ids.new_id("node")
@@ -192,7 +199,7 @@ class Dispatcher:
         if not events and not ended and not (free and await self._has_work(now)):
             return False
 
-        def work(session: Session) -> tuple[list[Claimed], str]:
+        def work(session: Session) -> tuple[list[Claimed], str, int]:
             repository.lock(session)
             lanes = {item.claimed.snapshot.installation_id for item in ended if item.claimed.snapshot.ordered}
             if events:
@@ -201,20 +208,23 @@ class Dispatcher:
             repository.wake_due(session, now)
             repository.promote(session, lanes)
             if not free:
-                return [], self._last_served
+                return [], self._last_served, 0
             running = Counter(item.snapshot.tenant_id for item in self._running.values())
             tenants = repository.ready_tenants(session, self._last_served, free + len(running))
             dealt = shares(tenants, free, running, self._settings.per_tenant)
             until = now + timedelta(seconds=self._settings.lease_s)
-            return repository.claim(session, dealt, self._owner, until), next(reversed(dealt), self._last_served)
+            claimed = repository.claim(session, dealt, self._owner, until)
+            return claimed, next(reversed(dealt), self._last_served), sum(dealt.values())
 
-        claimed, self._last_served = await self._transactions.write(work)
+        claimed, self._last_served, wanted = await self._transactions.write(work)
         del self._ended[: len(ended)]
         for item in claimed:
             self._running[item.sequence] = item
             task = group.create_task(self._carry_out(item))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if self._tell_others is not None and len(claimed) >= wanted and (claimed or events):
+            self._tell_others()
         return bool(events or claimed)
 
     async def _has_work(self, now: datetime) -> bool:

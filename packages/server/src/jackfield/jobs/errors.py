@@ -5,11 +5,14 @@ from __future__ import annotations
 from jackfield.errors import ConflictError, InvalidError, MissingError
 
 __all__ = [
+    "CronInvalidError",
     "DeliveryMissingError",
     "DeliveryOpenError",
     "DeliveryStateError",
     "EventNameInvalidError",
     "EventPayloadInvalidError",
+    "ScheduleMissingError",
+    "SchedulePausedError",
 ]
 
 
@@ -45,3 +48,23 @@ class DeliveryStateError(InvalidError):
 
     code = "delivery-state-invalid"
     default_hint = "Use pending, running, done, dead or skipped."
+
+
+class CronInvalidError(InvalidError):
+    """A schedule's expression or time zone is none. `data["expression"]` is the expression."""
+
+    code = "cron-invalid"
+    default_hint = "Five parts as in cron, `30 8 * * MON-FRI`, and a time zone as `Europe/Vienna`."
+
+
+class ScheduleMissingError(MissingError):
+    """The installation has no such schedule."""
+
+    code = "schedule-not-found"
+
+
+class SchedulePausedError(ConflictError):
+    """The plugin of the schedule is not at work."""
+
+    code = "schedule-inactive"
+    default_hint = "Activate the plugin first."

@@ -43,6 +43,8 @@ class DeliverySnapshot:
         event: The event's name.
         attempt: Counted from 1; an attempt that the platform's own death interrupted counts too.
         emitted_at: When the event was added.
+        cause: As it was given to `outbox.add`.
+        failures: Attempts that failed since it was made or replayed.
     """
 
     id: str
@@ -56,6 +58,8 @@ class DeliverySnapshot:
     payload: Any
     source: str
     emitted_at: datetime
+    cause: str | None = None
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

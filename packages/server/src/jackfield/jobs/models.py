@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from jackfield.db import Base, TenantOwned
 
-__all__ = ["Delivery", "OutboxEvent"]
+__all__ = ["Delivery", "OutboxEvent", "ScheduleRow"]
 
 # SQLite numbers rows by itself only when the column's type is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
@@ -22,6 +22,7 @@ class OutboxEvent(TenantOwned, Base):
         position: Grows with each event; SQLite never gives a number twice.
         payload: JSON.
         source: `host`, or the slug of the plugin that emitted it.
+        cause: What it was sent because of, as the extension points read it; null when there is nothing to tell.
         fanned_out_at: When deliveries were made of it; null until then.
     """
 
@@ -44,6 +45,7 @@ class OutboxEvent(TenantOwned, Base):
     name: Mapped[str] = mapped_column(String(128))
     payload: Mapped[str] = mapped_column(Text)
     source: Mapped[str] = mapped_column(String(128))
+    cause: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     fanned_out_at: Mapped[datetime | None]
 
@@ -120,3 +122,36 @@ class Delivery(TenantOwned, Base):
     duration_ms: Mapped[float | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class ScheduleRow(TenantOwned, Base):
+    """One schedule of one installation. Its firings are deliveries.
+
+    Attributes:
+        cron, timezone, jitter_s, catch_up: As the release declares them.
+        handler: The plugin's.
+        next_at: When it fires next, jitter included; null while it is paused or its plugin is not at work.
+        due_at: The time by the expression that `next_at` stands for.
+        fired_for: The latest time that it has fired for; none before that fires again, whatever the clock does.
+        skipped: Times that were missed and not caught up, or fell into a run that had not ended.
+    """
+
+    __tablename__ = "jf_schedules"
+    __table_args__ = (Index("ix_jf_schedules_next_at", "next_at"),)
+
+    installation_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(64))
+    handler: Mapped[str] = mapped_column(String(64))
+    cron: Mapped[str] = mapped_column(String(120))
+    timezone: Mapped[str] = mapped_column(String(64))
+    jitter_s: Mapped[int]
+    catch_up: Mapped[str] = mapped_column(String(8))
+    is_active: Mapped[bool]
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None] = mapped_column(String(200))
+    next_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    fired_for: Mapped[datetime | None]
+    last_fired_at: Mapped[datetime | None]
+    skipped: Mapped[int]

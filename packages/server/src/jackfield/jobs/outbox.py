@@ -7,36 +7,48 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from jackfield import ids
+from jackfield.db.notices import tell_in
 from jackfield.jobs.errors import EventNameInvalidError, EventPayloadInvalidError
 from jackfield.jobs.models import OutboxEvent
 from jackfield_sdk.errors import WireError
 from jackfield_sdk.wire import check_depth
 
-__all__ = ["PAYLOAD_DEPTH", "PAYLOAD_LIMIT_BYTES", "add", "on_commit", "wake_after_commit"]
+__all__ = ["JOBS", "PAYLOAD_DEPTH", "PAYLOAD_LIMIT_BYTES", "add", "on_commit", "wake_after_commit"]
 
 PAYLOAD_LIMIT_BYTES = 256 * 1024
 """The largest payload, as JSON."""
 PAYLOAD_DEPTH = 64
 """The deepest nesting; what reads a payload back must not run out of stack."""
 
+JOBS = "jobs"
+"""Topic of notices: there is something to deliver."""
 _WAKE = "jackfield_wake"
 
 # Dispatchers of this process. One that runs on another database wakes for nothing, which is cheaper than to find out.
 _wakers: set[Callable[[], None]] = set()
 
 
-def add(session: AsyncSession | Session, tenant_id: str, name: str, payload: Any, source: str = "host") -> str:
+def add(
+    session: AsyncSession | Session,
+    tenant_id: str,
+    name: str,
+    payload: Any,
+    source: str = "host",
+    *,
+    cause: str | None = None,
+) -> str:
     """Add an event to the session's transaction; the caller commits.
 
     The session may be the host's own, on the same database. The payload is taken as it is now.
 
     Args:
         payload: Plain data, structs or dataclasses.
+        cause: Comes with each delivery; whoever reads it there knows what it means.
 
     Returns:
         The event's id.
@@ -66,6 +78,7 @@ def add(session: AsyncSession | Session, tenant_id: str, name: str, payload: Any
             name=name,
             payload=encoded,
             source=source,
+            cause=cause,
             created_at=datetime.now(UTC),
             fanned_out_at=None,
         )
@@ -88,6 +101,14 @@ def on_commit(waker: Callable[[], None]) -> Callable[[], None]:
     """
     _wakers.add(waker)
     return lambda: _wakers.discard(waker)
+
+
+@event.listens_for(Session, "before_commit")
+def _committing(session: Session) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+    """Where nobody dispatches, another process has to be told; a dispatcher of ours tells them itself what is too much
+    for it. A notice makes those who commit wait for one another, so that it is sent for each event only here."""
+    if session.info.get(_WAKE) and not _wakers and not session.in_nested_transaction():
+        tell_in(session, JOBS, mapper=inspect(OutboxEvent))
 
 
 @event.listens_for(Session, "after_commit")

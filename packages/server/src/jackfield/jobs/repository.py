@@ -409,7 +409,7 @@ def _claiming(tenants: int) -> Any:
     )
 
 
-_EVENTS = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at).where(
+_EVENTS = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at, _OUTBOX.c.cause).where(
     _OUTBOX.c.id.in_(bindparam("events", expanding=True))
 )
 
@@ -445,6 +445,8 @@ def _claimed(row: RowMapping, event: RowMapping | None) -> Claimed:
             payload=None,
             source=event["source"] if event else "",
             emitted_at=event["created_at"] if event else row["created_at"],
+            cause=event["cause"] if event else None,
+            failures=row["failures"],
         ),
         payload=event["payload"] if event else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock, SystemClock
@@ -13,6 +13,7 @@ from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError, DeliveryStateError
 from jackfield.jobs.models import Delivery, OutboxEvent
+from jackfield.jobs.schedules import purge_schedules, schedule_inventory
 
 __all__ = ["HELD", "Deliveries", "inventory", "purge", "release_held", "skip_open"]
 
@@ -29,9 +30,15 @@ class Deliveries:
         self._clock = clock or SystemClock()
 
     async def list(
-        self, tenant_id: str, installation_id: str, page: PageRequest, state: str | None = None
+        self,
+        tenant_id: str,
+        installation_id: str,
+        page: PageRequest,
+        state: str | None = None,
+        *,
+        event: str | None = None,
     ) -> Slice[Delivery]:
-        """Deliveries to an installation, the latest first.
+        """Deliveries to an installation, or of one event to it, the latest first.
 
         Raises:
             DeliveryStateError: No such state.
@@ -46,6 +53,8 @@ class Deliveries:
         )
         if state is not None:
             query = query.where(Delivery.state == state)
+        if event is not None:
+            query = query.where(Delivery.event == event)
         if page.cursor:
             query = query.where(Delivery.sequence < decode_cursor(page.cursor, int)[0])
         async with self._database.read(tenant_id) as session:
@@ -95,6 +104,44 @@ class Deliveries:
             outbox.wake_after_commit(session)
         return delivery
 
+    async def replay_failed(
+        self, tenant_id: str, installation_id: str, since: datetime, *, skipped: str = "", limit: int = 10_000
+    ) -> int:
+        """Deliver once more what was given up since then, the oldest first; how many that are.
+
+        Args:
+            skipped: Also what was skipped with this code.
+        """
+        is_failed = Delivery.state == "dead"
+        if skipped:
+            is_failed = or_(is_failed, and_(Delivery.state == "skipped", Delivery.error_code == skipped))
+        mine = (
+            select(Delivery.sequence)
+            .where(Delivery.installation_id == installation_id, is_failed, Delivery.finished_at >= since)
+            .order_by(Delivery.sequence)
+            .limit(limit)
+        )
+        async with self._database.write(tenant_id) as session:
+            await session.run_sync(repository.lock)
+            again = await session.scalars(
+                update(Delivery)
+                .where(Delivery.sequence.in_(mine), Delivery.place.is_(None))
+                .values(
+                    state="pending",
+                    place=case((Delivery.ordered.is_(True), "blocked"), else_="ready"),
+                    failures=0,
+                    interruptions=0,
+                    finished_at=None,
+                )
+                .returning(Delivery.sequence)
+                .execution_options(synchronize_session=False)
+            )
+            count = len(again.all())
+            if count:
+                await session.run_sync(lambda sync: repository.promote(sync, [installation_id]))
+                outbox.wake_after_commit(session)
+        return count
+
 
 async def skip_open(session: AsyncSession, installation_id: str, code: str = "installation-inactive") -> int:
     """End all deliveries to an installation that are not running; those that run are left to end.
@@ -125,13 +172,17 @@ async def release_held(session: AsyncSession, installation_id: str) -> None:
 
 
 async def inventory(session: AsyncSession, installation_id: str) -> dict[str, int]:
-    """How many deliveries there are of an installation."""
+    """How many deliveries and schedules there are of an installation."""
     query = select(func.count()).select_from(Delivery).where(Delivery.installation_id == installation_id)
-    return {"deliveries": await session.scalar(query) or 0}
+    return {
+        "deliveries": await session.scalar(query) or 0,
+        "schedules": await schedule_inventory(session, installation_id),
+    }
 
 
 async def purge(session: AsyncSession, installation_id: str) -> None:
-    """Delete all deliveries of an installation, and the events that went to no other."""
+    """Delete all deliveries of an installation, the events that went to no other, and its schedules."""
+    await purge_schedules(session, installation_id)
     mine = select(Delivery.event_id).where(Delivery.installation_id == installation_id)
     others = exists().where(Delivery.event_id == OutboxEvent.id, Delivery.installation_id != installation_id)
     await session.execute(

@@ -1,0 +1,99 @@
+"""Deliveries of all kinds: each goes to whoever knows its kind, and every outcome becomes a result in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from jackfield.invocation import ActiveInstallation, Outcome
+from jackfield.jobs import HELD, Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
+from jackfield.lifecycle import ActiveInstallations
+
+__all__ = ["Delivering", "Subscribing", "at_work", "result_of"]
+
+_HELD_S = 3600.0
+_MISFIT = "payload-mismatch"
+"""The event does not fit the handler's type, and never will."""
+_NOT_BEGUN = frozenset({"refused", "overloaded"})
+_FINAL = frozenset({"user-error", "veto"})
+"""The plugin says that it cannot be done; an event cannot be vetoed."""
+
+
+class Subscribing:
+    """The dispatcher's `Subscribers`: whoever one of these names."""
+
+    def __init__(self, *sources: Subscribers) -> None:
+        self._sources = sources
+
+    async def subscribers(self, tenant_id: str, event_name: str) -> Sequence[Subscription]:
+        """All subscriptions of a tenant."""
+        found: list[Subscription] = []
+        for source in self._sources:
+            found.extend(await source.subscribers(tenant_id, event_name))
+        return found
+
+
+class Delivering:
+    """The dispatcher's `Deliver`.
+
+    Args:
+        events: Carries out deliveries of events.
+        kinds: Prefix of the event's name, as `schedule:`, → who carries those out. No event of a host or a plugin has a
+            colon in its name.
+        receivers: Prefix of the receiver's id, as `hook_`, → who carries out what goes to those.
+    """
+
+    def __init__(
+        self, events: Deliver, kinds: Mapping[str, Deliver], receivers: Mapping[str, Deliver] | None = None
+    ) -> None:
+        self._events = events
+        self._kinds = dict(kinds)
+        self._receivers = dict(receivers or {})
+
+    async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
+        """Carry out one delivery."""
+        receiver, bar, _ = delivery.installation_id.partition("_")
+        other = self._receivers.get(receiver + bar)
+        if other is not None:
+            return await other.deliver(delivery)
+        kind, colon, _ = delivery.event.partition(":")
+        if not colon:
+            return await self._events.deliver(delivery)
+        found = self._kinds.get(kind + colon)
+        if found is None:
+            return DeliveryResult("skipped", "kind-unknown", f"this node knows no deliveries of the kind {kind[:40]}")
+        return await found.deliver(delivery)
+
+
+async def at_work(active: ActiveInstallations, delivery: DeliverySnapshot) -> ActiveInstallation | DeliveryResult:
+    """The installation that a delivery is for, or what becomes of the delivery when it is not at work."""
+    plugins = await active.get(delivery.tenant_id)
+    installation = plugins.by_id.get(delivery.installation_id)
+    if installation is not None:
+        return installation
+    if delivery.installation_id in plugins.held:
+        # Its activation makes them due; this is for the node that did not hear of it.
+        return DeliveryResult("deferred", HELD, "the plugin is quarantined", retry_after_s=_HELD_S)
+    return DeliveryResult("skipped", "plugin-not-active", "the plugin is not active any more")
+
+
+def result_of(outcome: Outcome) -> DeliveryResult:
+    """How an attempt ended, by the outcome of the call."""
+    failure = outcome.failure
+    if failure is None:
+        return DeliveryResult("done", duration_ms=outcome.duration_ms)
+    return DeliveryResult(
+        _verdict(outcome),
+        failure.code,
+        failure.message,
+        retry_after_s=failure.retry_after_s,
+        duration_ms=outcome.duration_ms,
+    )
+
+
+def _verdict(outcome: Outcome) -> Literal["retry", "dead", "deferred"]:
+    if outcome.status in _FINAL or (outcome.failure is not None and outcome.failure.code == _MISFIT):
+        return "dead"
+    # A quota, a breaker or a full house says when there will be a place; the plugin has not failed.
+    comes_again = outcome.failure is not None and outcome.failure.retry_after_s is not None
+    return "deferred" if outcome.status in _NOT_BEGUN and comes_again else "retry"

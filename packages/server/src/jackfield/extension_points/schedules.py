@@ -1,0 +1,45 @@
+"""Schedules: a firing is a delivery, and its handler runs like any other."""
+
+from __future__ import annotations
+
+from jackfield.extension_points.delivering import at_work, result_of
+from jackfield.invocation import Invocation, Invoker
+from jackfield.jobs import DeliveryResult, DeliverySnapshot
+from jackfield.jobs.schedules import EVENT_PREFIX
+from jackfield.lifecycle import ActiveInstallations
+from jackfield_sdk import wire
+
+__all__ = ["ScheduleHandlers"]
+
+_EXECUTION = wire.Execution("schedule")
+
+
+class ScheduleHandlers:
+    """Runs the handlers of schedules that have fired."""
+
+    def __init__(self, active: ActiveInstallations, invoker: Invoker) -> None:
+        self._active = active
+        self._invoker = invoker
+
+    async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
+        """Run one firing's handler."""
+        installation = await at_work(self._active, delivery)
+        if isinstance(installation, DeliveryResult):
+            return installation
+        name = delivery.event.removeprefix(EVENT_PREFIX)
+        schedule = next((each for each in installation.manifest.schedules if each.name == name), None)
+        if schedule is None:
+            return DeliveryResult("skipped", "handler-gone", "the installed release has no such schedule")
+        outcome = await self._invoker.run(
+            Invocation(
+                installation,
+                "schedule",
+                name,
+                schedule.handler,
+                None,
+                schedule.timeout_ms,
+                delivery=wire.Delivery(delivery.id, delivery.attempt),
+                execution=_EXECUTION,
+            )
+        )
+        return result_of(outcome)
