@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from typing import Annotated, Any
 
 import msgspec
@@ -132,6 +133,27 @@ def recall(ctx: jf.Context, key: Key) -> Any:
 def forget(ctx: jf.Context, key: Key) -> bool:
     """Drop a value; whether there was one."""
     return ctx.storage.delete(f"memory/{key}")
+
+
+@plugin.function()
+def tally(ctx: jf.Context, key: Key, by: int = 1) -> int:
+    """Add to a number, whoever else does so at the same time; the number afterwards."""
+    return ctx.storage.increment(f"tally/{key}", by)
+
+
+@plugin.function()
+def asked(ctx: jf.Context) -> int:
+    """How often this was asked within a minute, as far as this node remembers."""
+    return ctx.cache.increment("asked", ttl_s=60)
+
+
+@plugin.function()
+def export_notes(ctx: jf.Context) -> str:
+    """Write all notes into a file that every member can download; its path."""
+    with ctx.files.create("notes.jsonl", role="member") as out:
+        for note in ctx.tables["notes"].find(order="created_at", limit=1000):
+            out.write(json.dumps(note) + "\n")
+    return out.finished().path
 
 
 @plugin.function(read_only=True, idempotent=True)

@@ -36,10 +36,7 @@ async def prepare(platform: Platform, package: bytes) -> None:
     """Publish and install the plugin in a package, and make the host's own table."""
     from jackfield_cli.keys import default_key
 
-    # In a transaction that takes the write lock at once: `begin` reads first, and on SQLite who reads and then writes
-    # is turned away when somebody else has written in between.
-    async with platform.database.write(None) as session:
-        await (await session.connection()).run_sync(metadata.create_all)
+    await platform.make_tables(metadata)
     await platform.tenants.ensure_tenant(TENANT, "Acme")
     key = default_key()
     await platform.registry.ensure_publisher("pub", "Pub")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -61,6 +63,23 @@ def test_it_remembers_anything_until_it_forgets(platform: FakePlatform, value: A
     assert platform.call("forget", key="k") is True
     assert platform.call("forget", key="k") is False
     assert platform.call("recall", key="k") is None
+
+
+def test_it_counts_for_good_and_for_a_minute(platform: FakePlatform) -> None:
+    platform.now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert [platform.call("tally", key="k", by=by) for by in (2, 3, -1)] == [2, 5, 4]
+    assert [platform.call("asked") for _ in range(3)] == [1, 2, 3]
+    platform.now += timedelta(minutes=1)
+    assert platform.call("asked") == 1
+    assert platform.call("tally", key="k") == 5
+
+
+def test_it_writes_its_notes_into_a_file(platform: FakePlatform) -> None:
+    for text in ("first", "second"):
+        platform.call("add_note", text=text)
+    path = platform.call("export_notes")
+    lines = [json.loads(line) for line in platform.files[path].splitlines()]
+    assert sorted(line["text"] for line in lines) == ["first", "second"]
 
 
 def test_it_adds_its_line_to_a_booking(platform: FakePlatform) -> None:
