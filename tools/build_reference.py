@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -15,7 +16,8 @@ from typing import Any, get_args
 import msgspec
 
 import jackfield_sdk as jf
-from jackfield_sdk import capabilities, context, errors, manifest, testing
+from jackfield_sdk import capabilities, context, errors, identifiers, manifest, metrics, testing
+from jackfield_sdk.capabilities import files, functions, storage
 from jackfield_sdk.plugin import Plugin
 from tools.committed import ROOT
 
@@ -57,6 +59,18 @@ def _capabilities() -> Iterator[str]:
         ("ctx.storage", capabilities.Storage), ("ctx.tables[…]", capabilities.Table), ("ctx.data", capabilities.Data),
         ("ctx.data[…]", capabilities.Entity), ("ctx.events", capabilities.Events), ("ctx.log", capabilities.Log),
         ("a secret of the configuration", jf.Secret),
+    ):  # fmt: skip
+        yield from _class(label, class_)
+    for name, (module, kind) in sorted(context._LAZY.items()):
+        yield from _class(f"ctx.{name}", getattr(importlib.import_module(module), kind))
+    for label, class_ in (
+        ("what ctx.storage.entry gives", storage.Entry), ("a file", files.File),
+        ("what ctx.files.open gives", files.FileReader), ("what ctx.files.create gives", files.FileWriter),
+    ):  # fmt: skip
+        yield from _class(label, class_)
+    for label, class_ in (
+        ("ctx.functions[…]", functions.OtherPlugin), ("ctx.ids", identifiers.Ids), ("ctx.metrics", metrics.Metrics),
+        ("ctx.tenant", context.Tenant), ("ctx.user", context.User),
     ):  # fmt: skip
         yield from _class(label, class_)
 

@@ -11,8 +11,10 @@ from tests.architecture.house import SOURCES, code_folders
 PACKAGES = [
     "jackfield",
     "jackfield.capabilities",
+    "jackfield.connections",
     "jackfield.data_adapters",
     "jackfield.db",
+    "jackfield.egress",
     "jackfield.extension_points",
     "jackfield.health",
     "jackfield.http",
@@ -20,11 +22,13 @@ PACKAGES = [
     "jackfield.isolation",
     "jackfield.jobs",
     "jackfield.lifecycle",
+    "jackfield.notifications",
     "jackfield.quotas",
     "jackfield.records",
     "jackfield.registry",
     "jackfield.resolution",
     "jackfield.tenants",
+    "jackfield.webhooks",
     "jackfield_cli",
     "jackfield_cli.commands",
     "jackfield_sandbox",
@@ -32,6 +36,7 @@ PACKAGES = [
     "jackfield_sdk.capabilities",
     "jackfield_sdk.package",
     "jackfield_sdk.testing",
+    "jackfield_sdk.transports",
     "jackfield_sdk.ui",
 ]
 

@@ -158,9 +158,16 @@ def test_an_update_asks_for_what_is_new_and_keeps_the_rest(
 
     publish("three", "1.2.0", ', permissions=["http:api.example.com"]')
     refused = owner("update", "steady", "--yes")
-    assert (refused.status, "[grants-missing]" in refused.err) == (1, True)
+    assert (refused.status, "[consent-needed]" in refused.err) == (1, True)
+    assert "http:api.example.com  (high risk: exchange data with api.example.com)" in refused.err
+    assert "an update to 1.2.0 waits for http:api.example.com" in " ".join(owner("list").out.split())
+    assert "An update to 1.2.0 waits" in owner("show", "steady").out
+    assert owner("update", "steady", "--forget", "--json").json["pending_update"] is None
+    assert "[grants-unknown]" in owner("grant", "steady", "http:api.example.com").err
+    assert json.loads(owner("update", "steady", "--json").err)["pending_update"]["version"] == "1.2.0"
     assert owner("call", "steady", "said").json == "two"
-    assert owner("update", "steady", "--version", "1.2.0", "--grant", "http:api.example.com").status == 0
+    granted = owner("grant", "steady", "http:api.example.com")
+    assert (granted.status, "1.1.0 → 1.2.0" in granted.out) == (0, True)
     assert owner("call", "steady", "said").json == "three"
     assert "[development-over-published]" in _develop_over(owner, tmp_path).err
     assert owner("uninstall", "steady", "--yes").status == 0

@@ -118,7 +118,7 @@ def test_every_reading_command_answers_people_and_programs(owner: Run, echo: str
     for command in (
         ("search",), ("info", echo), ("plan", echo), ("list",), ("show", echo), ("grants", echo), ("functions",),
         ("functions", echo), ("logs", echo), ("errors", echo), ("stats", echo), ("deliveries", echo), ("health",),
-        ("health", echo), ("inventory", echo), ("audit",), ("me",), ("keys", "list"),
+        ("health", echo), ("inventory", echo), ("permissions", echo), ("audit",), ("me",), ("keys", "list"),
     ):  # fmt: skip
         people, program = owner(*command), owner(*command, "--json")
         assert (people.status, program.status) == (0, 0), (command, people.err, program.err)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from sqlalchemy import text
 
-from jackfield.db import Base, Database
+from jackfield.db import Base, Database, row_security
 from jackfield.db.migrate import load_models
 from jackfield.http import Authenticator, Caller, UnauthenticatedError, add_problem_handlers
 from tests.postgres import Postgres
@@ -82,7 +84,7 @@ def clock() -> ManualClock:
 async def postgresql(postgres: Postgres) -> AsyncIterator[Database]:
     """A new database of a real PostgreSQL with all tables."""
     load_models()
-    name = await postgres.create(await postgres.template("all-tables", _create_all))
+    name = await postgres.create(await postgres.template("all-tables", create_all))
     database = Database(postgres.url(name))
     yield database
     await database.close()
@@ -92,19 +94,25 @@ async def postgresql(postgres: Postgres) -> AsyncIterator[Database]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either_database(request: pytest.FixtureRequest) -> Database:
     """SQLite, then PostgreSQL: for what must behave alike on both."""
-    found: Database = request.getfixturevalue("database" if request.param == "sqlite" else "postgresql")
+    found: Database = request.getfixturevalue(request.param)
     return found
 
 
-async def _create_all(url: str) -> None:
+async def create_all(url: str) -> None:
+    """All tables, and what keeps tenants apart in them."""
+    load_models()
     database = Database(url)
-    async with database.engine.begin() as connection:
+    async with database.administer() as connection:
         await connection.run_sync(Base.metadata.create_all)
+        await connection.run_sync(lambda sync: row_security.secure(sync, "jackfield_app", ("postgres",)))
+        # For tables that tests make beside ours, through the engine that serves.
+        await connection.execute(text("GRANT CREATE ON SCHEMA public TO jackfield_app"))
+        await connection.commit()
     await database.close()
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
     """A new SQLite file with all tables."""
     load_models()
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'jackfield.sqlite3'}")
@@ -112,3 +120,17 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         await connection.run_sync(Base.metadata.create_all)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def on_sqlite(database: Database) -> None:
+    """For what is so on SQLite alone: there is one node, and a database is a file."""
+    if not database.is_sqlite:
+        pytest.skip("about SQLite")
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Database:
+    """A new database: SQLite, or what `JACKFIELD_TEST_DATABASE` names (`postgresql`)."""
+    found: Database = request.getfixturevalue(os.environ.get("JACKFIELD_TEST_DATABASE", "sqlite"))
+    return found

@@ -14,8 +14,23 @@ from jackfield.capabilities import errors as real_errors
 from jackfield.capabilities import permissions as real_permissions
 from jackfield.capabilities.plain import NotPlainError, decode_plain
 from jackfield.data_adapters import errors as adapter_errors
+from jackfield.egress import HostPolicy
 from jackfield_sdk import wire
-from jackfield_sdk.testing import broker, conditions, memory, permissions, plain, platform, routing, rows
+from jackfield_sdk.testing import (
+    broker,
+    conditions,
+    entities,
+    memory,
+    neighbours,
+    nodes,
+    people,
+    permissions,
+    plain,
+    platform,
+    routing,
+    rows,
+    web,
+)
 from tests.sdk.testing import sources
 
 PERMISSIONS = st.sampled_from(
@@ -110,17 +125,49 @@ def test_the_same_request_headers_reach_a_plugin() -> None:
     assert routing.KEPT_HEADERS == real_routes._KEPT_HEADERS
 
 
+@pytest.mark.parametrize(
+    "link",
+    ["/orders/7", "/", "//evil.example", "/\\evil", "https://a.example/x?y=1#z", "http://a.example", "javascript:x",
+     "https://a.example/<b>", "https://user@a.example/", "orders/7", "", "/a b", "https://a.example:443"],
+)  # fmt: skip
+def test_the_same_links_may_be_in_a_notification(link: str) -> None:
+    from jackfield.notifications import is_link
+
+    assert bool(people._LINK.match(link)) == is_link(link)
+
+
 def test_every_error_code_of_the_fake_is_one_of_the_platforms() -> None:
     from jackfield import conditions
     from jackfield.extension_points import errors as trigger_errors
+    from jackfield.notifications import errors as notification_errors
+    from jackfield.webhooks import errors as webhook_errors
 
     real = {
         getattr(module, name).code
-        for module in (real_errors, adapter_errors, trigger_errors, conditions)
+        for module in (real_errors, adapter_errors, trigger_errors, conditions, notification_errors, webhook_errors)
         for name in module.__all__
         if hasattr(getattr(module, name), "code")
     }
-    here = sources.codes(broker, memory, plain, platform, routing, rows)
+    here = sources.codes(broker, entities, memory, neighbours, nodes, people, plain, platform, routing, rows)
     # What the function call and the configuration say elsewhere, and what only a test can meet.
     elsewhere = {"result-invalid", "config-invalid", "unavailable", "state-wrong"}
     assert here - elsewhere <= real
+
+
+HOST_PATTERNS = st.sampled_from(
+    [
+        "*", "*:8443", "api.example.com", "API.example.com", "*.example.com", "api.example.com:8443", "*.*", "",
+        "example.com", "*.example.com:80", "*.", ":443", "a*.example.com", "api.example.com:",
+    ]
+)  # fmt: skip
+
+
+@given(
+    st.lists(HOST_PATTERNS, max_size=3),
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(["api.example.com", "example.com", "evil-example.com", "x.api.example.com", "127.0.0.1"]),
+    st.sampled_from([80, 443, 8443]),
+)
+def test_hosts_are_covered_by_the_same_patterns(patterns: list[str], scheme: str, host: str, port: int) -> None:
+    real = HostPolicy("acme", "inst", tuple(patterns)).covering(scheme, host, port)
+    assert (web.covering(patterns, scheme, host, port) is None) == (real is None)

@@ -293,8 +293,8 @@ def test_a_defect_brings_its_trace(platform: FakePlatform) -> None:
 
 def test_what_the_manifest_asks_for_is_granted() -> None:
     assert FakePlatform(plugin).grants == {
-        "customers:read", "customers:write", "products:read", "storage", "log", "tables", "events:tried.*",
-        "secrets:key",
+        "customers:read", "customers:write", "products:read", "storage", "log", "cache", "files", "tables",
+        "events:tried.*", "secrets:key",
     }  # fmt: skip
 
 
@@ -431,9 +431,9 @@ def test_rows_come_in_order_and_in_pages(platform: FakePlatform) -> None:
         ({"where": [["nothing", "eq", 1]]}, "arguments-invalid"),
         ({"order": ["nothing"]}, "arguments-invalid"),
         ({"where": [["name", "near", 1]]}, "arguments-invalid"),
-        ({"where": [["name", "in", "x"]]}, "condition-invalid"),
-        ({"where": [["name", "gt", None]]}, "condition-invalid"),
-        ({"where": [["name", "like", 5]]}, "condition-invalid"),
+        ({"where": [["name", "in", "x"]]}, "comparison-invalid"),
+        ({"where": [["name", "gt", None]]}, "comparison-invalid"),
+        ({"where": [["name", "like", 5]]}, "comparison-invalid"),
         ({"limit": 0}, "arguments-invalid"),
         ({"limit": 1001}, "arguments-invalid"),
     ],
@@ -653,3 +653,113 @@ def test_a_capability_can_be_made_to_fail(platform: FakePlatform) -> None:
 def test_somebody_else_may_act_in_the_midst_of_a_handler(platform: FakePlatform) -> None:
     platform.before("storage.get", lambda: platform.call("store", key="a", value="quicker"))
     assert platform.call("stored", key="a") == "quicker"
+
+
+# -- migrations ----------------------------------------------------------------------------------------------------
+
+
+def people() -> jf.Plugin:
+    """A plugin that splits names, and joins them again."""
+    plugin = jf.Plugin("people", version="2.0.0")
+
+    @plugin.table("people", unique=[["last", "first"]])
+    class Person:
+        first: str = ""
+        last: str = ""
+
+    @plugin.migration(to="2.0.0")
+    def split(ctx: jf.Context) -> None:
+        def parts(row: dict[str, str]) -> dict[str, str] | None:
+            if "name" not in row:
+                return None
+            first, _, last = row["name"].partition(" ")
+            if not last:
+                raise jf.UserError(f"{first} has no last name")
+            return {"first": first, "last": last}
+
+        ctx.migration.each("people", parts, drop=["name"], batch=2)
+        ctx.migration.delete("gone", [row["id"] for row in ctx.migration.rows("gone")])
+
+    @split.down
+    def join(ctx: jf.Context) -> None:
+        ctx.migration.each("people", lambda row: {"name": f"{row['first']} {row['last']}"}, drop=["first", "last"])
+
+    @plugin.migration(to="2.0.0")
+    def wrong(ctx: jf.Context) -> None:
+        ctx.migration.put("people", {"row_1": {"first": 5}})
+
+    @plugin.function()
+    def peek(ctx: jf.Context) -> int:
+        return len(list(ctx.migration.rows("people")))
+
+    return plugin
+
+
+def test_a_migration_is_tried_on_rows_as_the_old_release_left_them() -> None:
+    names = ["Ada Lovelace", "Alan Turing", "Grace Hopper"]
+    old = [{"id": f"row_{number}", "name": name} for number, name in enumerate(names)]
+    with FakePlatform(people()).start() as platform:
+        platform.put_rows("people", old).put_rows("gone", [{"id": "x"}]).migrate("split")
+        assert platform.rows("people")[1] == {"id": "row_1", "first": "Alan", "last": "Turing"}
+        assert platform.rows("gone") == []
+        assert platform.migrate("split").rows("people")[1]["last"] == "Turing"
+        platform.migrate_back("split")
+        assert platform.rows("people") == old
+        with pytest.raises(jf.PluginError) as refused:
+            platform.call("peek")
+        assert refused.value.code == "migration-only"
+
+
+def test_a_migration_that_fails_leaves_the_rows_as_they_were() -> None:
+    old = [{"id": "row_1", "name": "Ada Lovelace"}, {"id": "row_2", "name": "Plato"}]
+    with FakePlatform(people()).start() as platform:
+        platform.put_rows("people", old).put_rows("gone", [])
+        with pytest.raises(jf.UserError, match="Plato"):
+            platform.migrate("split")
+        with pytest.raises(jf.PluginError) as refused:
+            platform.migrate("wrong")
+        assert refused.value.code == "row-invalid"
+        assert platform.rows("people") == old
+        with pytest.raises(LookupError, match="no `down`"):
+            platform.migrate_back("wrong")
+
+
+HOOKED = jf.Plugin("hooked", version="1.0.0")
+
+
+@HOOKED.config
+class _HookedConfig:
+    key: jf.Secret | None = None
+
+
+@HOOKED.webhook("paid", verify="stripe", secret="key")
+def _paid(ctx: jf.Context, request: jf.Request) -> jf.Response:
+    assert ctx.delivery is not None
+    ctx.storage.set("seen", [request.path, request.query, request.headers, request.json(), ctx.delivery.attempt])
+    return jf.Response("nobody reads it")
+
+
+HEADERS = {
+    "X-Event": "charge", "Stripe-Signature": "t=1,v1=a", "Authorization": "Basic x", "Cookie": "a=b", "Host": "x",
+    "X-Telegram-Bot-Api-Secret-Token": "s", "X-Forwarded-For": "10.0.0.1", "X-Long": "x" * 5000,
+}  # fmt: skip
+
+
+def test_a_webhook_gets_the_request_as_the_platform_hands_it_on() -> None:
+    from jackfield.extension_points.webhooks import kept_headers
+
+    with FakePlatform(HOOKED, config={"key": "whsec_x"}).start() as platform:
+        delivery = platform.webhook("paid", {"id": "evt_1"}, HEADERS, query={"a": "1"}, attempts=2)
+        assert delivery.attempt == 2
+        path, query, headers, body, attempt = platform.storage["seen"]
+        assert (path, query, body, attempt) == ("/webhooks/paid", {"a": "1"}, {"id": "evt_1"}, 2)
+        sent = {**{name.lower(): value for name, value in HEADERS.items()}, "content-type": "application/json"}
+        assert headers == kept_headers(sent) == {
+            "content-type": "application/json", "stripe-signature": "t=1,v1=a", "x-event": "charge",
+        }  # fmt: skip
+
+
+def test_a_webhook_without_its_secret_lets_nothing_in() -> None:
+    with FakePlatform(HOOKED).start() as platform, pytest.raises(jf.PluginError) as caught:
+        platform.webhook("paid", {})
+    assert code_of(caught) == "webhook-refused"

@@ -106,9 +106,9 @@ class Client:
         return _decoded(self._send("POST", path, content=chunks, headers=headers))
 
     @contextlib.contextmanager
-    def download(self, *path: str) -> Generator[Iterator[bytes]]:
-        """Receive a file in chunks."""
-        with _translated(self.url), self._client.stream("GET", _joined(path)) as response:
+    def download(self, *path: str, **params: Any) -> Generator[Iterator[bytes]]:
+        """Receive a file in chunks. Parameters that are None are left out."""
+        with _translated(self.url), self._client.stream("GET", _joined(path), params=_given(params)) as response:
             if not response.is_success:
                 response.read()
                 raise problem_in(response)

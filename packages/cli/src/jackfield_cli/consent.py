@@ -12,7 +12,7 @@ from jackfield_cli.errors import CliError
 from jackfield_cli.terminal import Terminal
 from jackfield_cli.views import heading, listing, stack, styled
 
-__all__ = ["Given", "ask", "everything", "permissions_view", "refuse_silence", "required"]
+__all__ = ["Given", "ask", "everything", "pending_view", "permissions_view", "refuse_silence", "required", "waits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,31 @@ def permissions_view(permissions: list[dict[str, Any]]) -> RenderableType:
         ],
         empty="It asks for nothing.",
     )  # fmt: skip
+
+
+def waits(slug: str, installed: dict[str, Any]) -> CliError:
+    """An update was asked for, and waits until more is granted."""
+    pending = installed["pending_update"]
+    names = " ".join(p["permission"] for p in pending["missing"])
+    return CliError(
+        f"{slug} stays on {installed['version']}: {pending['version']} asks for more, and waits until it is granted",
+        code="consent-needed",
+        hint=f"`jackfield grant {slug} {names}`, and it goes on; `jackfield update {slug} --forget` gives it up.",
+        details=tuple(_line(permission) for permission in pending["missing"]),
+        data={"pending_update": pending, "version": installed["version"]},
+    )
+
+
+def pending_view(installed: dict[str, Any]) -> RenderableType | None:
+    """An update that waits, if one does."""
+    pending = installed["pending_update"]
+    if pending is None:
+        return None
+    why = pending["failed"]["message"] if pending["failed"] else "it asks for more"
+    return stack(
+        heading(f"An update to {pending['version']} waits: {why}"),
+        permissions_view(pending["missing"]) if pending["missing"] else None,
+    )
 
 
 def _others(plan: dict[str, Any]) -> Iterator[RenderableType]:

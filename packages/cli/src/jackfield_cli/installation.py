@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from jackfield_cli.consent import permissions_view
+from jackfield_cli.consent import pending_view, permissions_view
 from jackfield_cli.contents import contributions
 from jackfield_cli.errors import UsageError
 from jackfield_cli.printable import as_json, printable
@@ -64,6 +64,7 @@ def detail_view(installed: dict[str, Any]) -> RenderableType:
                 ("still to be granted", installed["missing_grants"]),
             ]
         ),
+        pending_view(installed),
         heading("Permissions"),
         permissions_view(installed["permissions"]),
         heading("Configuration"),

@@ -12,15 +12,21 @@ from jackfield_cli.command import examples
 from jackfield_cli.commands import (
     authoring,
     calling,
+    changes,
+    connecting,
     developing,
+    granting,
     hosting,
     installed,
     installing,
     keys,
     reading,
     registry,
+    returning,
+    tables,
     updating,
     usage,
+    webhooks,
 )
 from jackfield_cli.errors import CliError
 from jackfield_cli.terminal import report
@@ -98,6 +104,12 @@ _add(
     "jackfield update loyalty-points",
     "jackfield update loyalty-points --version 1.3.0 --grant-all",
 )  # fmt: skip
+_add(
+    _TENANT, "rollback", returning.rollback,
+    "jackfield rollback loyalty-points",
+    "jackfield rollback loyalty-points --to 1.2.0 --data restore -o written-since.jsonl --yes",
+)  # fmt: skip
+_add(_TENANT, "history", returning.history, "jackfield history loyalty-points")
 _add(_TENANT, "list", installed.list_command, "jackfield list", "jackfield list --state active --json")
 _add(_TENANT, "show", installed.show, "jackfield show loyalty-points")
 _add(
@@ -109,6 +121,21 @@ _add(
     _TENANT, "grants", installed.grants,
     "jackfield grants loyalty-points", "jackfield grants loyalty-points --withdraw customers:write",
 )  # fmt: skip
+_add(
+    _TENANT, "grant", granting.grant,
+    "jackfield grant loyalty-points customers:write",
+    "jackfield grant loyalty-points customers:read --where '[[\"city\", \"eq\", \"Berlin\"]]'",
+)  # fmt: skip
+_add(_TENANT, "revoke", granting.revoke, "jackfield revoke loyalty-points customers:write")
+_add(_TENANT, "connections", connecting.connections, "jackfield connections loyalty-points")
+_add(
+    _TENANT, "connect", connecting.connect,
+    "jackfield connect loyalty-points data --settings @supabase.json",
+    "jackfield connect loyalty-points data --settings @supabase.json --test",
+    "jackfield connect booking calendar",
+)  # fmt: skip
+_add(_TENANT, "disconnect", connecting.disconnect, "jackfield disconnect loyalty-points data")
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_TENANT)
 _add(_TENANT, "activate", installed.activate, "jackfield activate loyalty-points")
 _add(_TENANT, "deactivate", installed.deactivate, "jackfield deactivate loyalty-points")
 _add(
@@ -131,13 +158,26 @@ _add(
     "jackfield filter booking.beforeCreate @booking.json --dry-run",
 )  # fmt: skip
 
+_add(_USE, "tables", tables.tables, "jackfield tables loyalty-points")
+_add(
+    _USE, "export", tables.export,
+    "jackfield export loyalty-points ledger -o ledger.jsonl",
+    "jackfield export loyalty-points ledger --format csv -o ledger.csv",
+)  # fmt: skip
+
 _add(_WATCH, "logs", reading.logs, "jackfield logs echo", "jackfield logs echo --follow --level warning")
 _add(_WATCH, "errors", reading.errors, "jackfield errors echo")
 _add(_WATCH, "stats", reading.stats, "jackfield stats echo")
 _add(_WATCH, "deliveries", reading.deliveries, "jackfield deliveries echo --state dead")
 _add(_WATCH, "health", reading.health, "jackfield health", "jackfield health echo")
 _add(_WATCH, "inventory", reading.inventory, "jackfield inventory echo")
+_add(_WATCH, "permissions", granting.permissions, "jackfield permissions loyalty-points")
 _add(_WATCH, "usage", usage.usage, "jackfield usage", "jackfield usage --json")
+_add(_WATCH, "changes", changes.changes, "jackfield changes --plugin loyalty-points", "jackfield changes --json")
+_add(
+    _TENANT, "revert", changes.revert,
+    "jackfield revert 41 40", "jackfield revert --plugin loyalty-points --since 2026-03-01T09:30",
+)  # fmt: skip
 _add(_WATCH, "audit", reading.audit, "jackfield audit --target echo")
 _add(_WATCH, "me", reading.me, "jackfield me")
 

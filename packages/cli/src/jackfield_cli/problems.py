@@ -20,6 +20,7 @@ _HINTS = {
     "config-invalid": "`jackfield plan {slug} --json` has the schema under `config_schema`.",
     "credentials-missing": "Set JACKFIELD_TOKEN to a token, or pass --token.",
     "function-unknown": "`jackfield functions` lists what can be called.",
+    "grant-not-held": "Ask somebody whose role has it, or narrow it: `jackfield grant {slug} P --where JSON`.",
     "grants-missing": "Grant them one by one with --grant, or all with --grant-all.",
     "grants-unknown": "`jackfield plan {slug}` shows what it asks for.",
     "grants-withdrawn": "`jackfield grants {slug} --give PERMISSION`, then `jackfield activate {slug}`.",

@@ -14,25 +14,29 @@ from jackfield_sdk.errors import (
     CapabilityError,
     ManifestError,
     PermissionDeniedError,
+    PluginCallError,
     PluginError,
     RetryLaterError,
     UserError,
+    ValidationError,
     VetoError,
 )
 from jackfield_sdk.manifest import Limits, Manifest, Price
 from jackfield_sdk.plugin import Plugin
-from jackfield_sdk.schema import Secret
+from jackfield_sdk.schema import Hosts, Secret
 
 __all__ = [
     "CapabilityError",
     "Context",
     "Health",
+    "Hosts",
     "Limits",
     "Manifest",
     "ManifestError",
     "Meta",
     "PermissionDeniedError",
     "Plugin",
+    "PluginCallError",
     "PluginError",
     "Price",
     "Request",
@@ -41,6 +45,7 @@ __all__ = [
     "Secret",
     "Struct",
     "UserError",
+    "ValidationError",
     "VetoError",
     "hooks",
     "ui",

@@ -11,9 +11,11 @@ __all__ = [
     "ManifestError",
     "PackageError",
     "PermissionDeniedError",
+    "PluginCallError",
     "PluginError",
     "RetryLaterError",
     "UserError",
+    "ValidationError",
     "VetoError",
     "WireError",
 ]
@@ -41,6 +43,20 @@ class UserError(PluginError):
     """The caller asked for something that cannot be done. They are shown the message; nothing is retried."""
 
     code = "user-error"
+
+
+class ValidationError(UserError):
+    """A value does not fit; raised by `ctx.validate`.
+
+    Attributes:
+        problems: A sentence each, the path first, as `items[0].price: -1 is less than the minimum of 0`.
+    """
+
+    code = "validation-failed"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems[:5]))
+        self.problems = problems
 
 
 class VetoError(PluginError):
@@ -77,6 +93,36 @@ class PermissionDeniedError(CapabilityError):
     """The tenant has not granted the permission that the call needs."""
 
     code = "permission-denied"
+
+
+class PluginCallError(CapabilityError):
+    """A function of another plugin did not return.
+
+    Attributes:
+        plugin, function: What was called.
+        kind: `user`: it says so on purpose, its message is for people; `plugin`: it failed; `platform`: it never ran,
+            `code` says why.
+        retry_after_s: When to try again, if that is known.
+    """
+
+    code = "plugin-call-failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin: str,
+        function: str,
+        code: str | None = None,
+        hint: str = "",
+        kind: str = "platform",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.plugin = plugin
+        self.function = function
+        self.kind = kind
+        self.retry_after_s = retry_after_s
 
 
 class ManifestError(PluginError):

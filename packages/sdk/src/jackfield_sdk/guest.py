@@ -273,7 +273,11 @@ class Guest:
 
         def handle(annotation: type, value: Any) -> Any:
             if annotation is Secret:
-                return Secret(value, lambda name: self._channel.call("secrets", "reveal", {"name": name}))
+                return Secret(
+                    value,
+                    lambda name: self._channel.call("secrets", "reveal", {"name": name}),
+                    lambda name: self._channel.call("secrets", "ref", {"name": name}),
+                )
             raise TypeError(f"no configuration value of type {annotation!r}")
 
         try:
@@ -293,20 +297,24 @@ class Guest:
             return wire.Result(message.id, failure=failure_of(error))
 
     def _run(self, call: wire.Call) -> wire.Result:
+        context: Context | None = None
         try:
             if self._plugin is None:
                 raise WireError("nothing is loaded")
             handler = self._plugin.handlers.get(call.handler)
             if handler is None:
                 raise WireError(f"no handler `{call.handler}`")
-            context = Context(call.context, self._configuration, self._channel)
+            context = Context(call.context, self._configuration, self._channel, self._plugin.translations)
             payload = msgspec.msgpack.decode(call.payload)
             is_plain = call.is_plain and handler.takes == "arguments"
             given = payload if is_plain else _typed(payload, handler)
             value = self._invoke(handler, context, given)
-            return wire.Result(call.id, msgspec.Raw(_encode(call.kind, payload, given, value)))
+            return wire.Result(
+                call.id, msgspec.Raw(_encode(call.kind, payload, given, value)), metrics=context.counted()
+            )
         except BaseException as error:  # SystemExit and KeyboardInterrupt from a plugin are failures like any other
-            return wire.Result(call.id, failure=failure_of(error))
+            counted = None if context is None else context.counted()
+            return wire.Result(call.id, failure=failure_of(error), metrics=counted)
 
     def _invoke(self, handler: Handler, context: Context, given: Any) -> Any:
         function = handler.function
@@ -435,7 +443,7 @@ def _trace(error: BaseException) -> str:
     """The trace, the plugin's own frames alone: ours, and where the host keeps its files, are nobody's business."""
     try:
         # The package that seals us is above the SDK, so it is looked for rather than imported.
-        sealing = getattr(sys.modules.get("jackfield_sandbox"), "__file__", None) or "<none>"
+        sealing = getattr(sys.modules.get("jackfield_sandbox"), "__file__", None) or "<none>/"
         hidden = ("<frozen", _OWN_FOLDER, sealing.rpartition("/")[0])
         report = traceback.TracebackException.from_exception(error, limit=-_TRACE_FRAMES, compact=True)
         for part in _chain(report):

@@ -22,6 +22,7 @@ __all__ = [
     "CATEGORIES",
     "MANIFEST_VERSION",
     "ConfigSection",
+    "Connection",
     "EventHandler",
     "FieldType",
     "Filter",
@@ -70,9 +71,15 @@ Version = Annotated[
     ),
 ]
 Permission = Annotated[str, Meta(pattern=r"^[A-Za-z*][A-Za-z0-9_.*-]*(:[A-Za-z0-9_.*:/-]+)?$(?!\n)", max_length=200)]
+HostPattern = Annotated[
+    str, Meta(pattern=r"^(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(:[1-9][0-9]{0,4})?$(?!\n)", max_length=190)
+]
+HttpsUrl = Annotated[str, Meta(pattern=r"^https://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?(/[!-~]*)?$(?!\n)", max_length=500)]
+SecretHosts = Annotated[list[HostPattern], Meta(min_length=1, max_length=16)]
 TimeoutMs = Annotated[int, Meta(ge=1, le=300_000)]
 ShortText = Annotated[str, Meta(max_length=200)]
 LongText = Annotated[str, Meta(max_length=20_000)]
+RowFilter = Annotated[list[Any], Meta(min_length=1, max_length=64)]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -161,6 +168,8 @@ class Table(_Part, frozen=True, kw_only=True):
     unique: Annotated[list[ColumnGroup], Meta(max_length=32)] = []
     references: Annotated[dict[TableName, TableName], Meta(max_length=256)] = {}
     """Column → table of this plugin whose `id` it holds."""
+    on_delete: Annotated[dict[TableName, Literal["refuse", "cascade", "set_null"]], Meta(max_length=256)] = {}
+    """Referring column → what becomes of a row when the row that it refers to is deleted; `refuse` keeps both."""
 
 
 class Migration(_Part, frozen=True, kw_only=True):
@@ -169,7 +178,9 @@ class Migration(_Part, frozen=True, kw_only=True):
     name: Identifier
     to_version: Version
     up: Identifier
-    down: Identifier
+    down: Identifier | None = None
+    """Without one, going back restores the data as it was before, and what was written since goes to an export."""
+    timeout_ms: TimeoutMs = 60_000
 
 
 class Schedule(_Part, frozen=True, kw_only=True):
@@ -189,10 +200,11 @@ class Webhook(_Part, frozen=True, kw_only=True):
 
     name: Identifier
     handler: Identifier
-    verify: Literal["none", "hmac-sha256", "standard-webhooks", "stripe", "telegram"] = "standard-webhooks"
+    verify: Literal["none", "hmac-sha256", "standard-webhooks", "stripe", "telegram", "github"] = "standard-webhooks"
     secret: Identifier | None = None
-    """Name of the secret configuration field that holds the key."""
-    header: Annotated[str, Meta(max_length=100)] | None = None
+    """Name of the secret configuration field that holds the key; only `none` does without."""
+    header: Annotated[str, Meta(max_length=100, pattern=r"^[A-Za-z0-9-]+$(?!\n)")] | None = None
+    """Where `hmac-sha256` finds the signature; `X-Signature` when left out."""
     timeout_ms: TimeoutMs = 10_000
 
 
@@ -230,6 +242,9 @@ class ConfigSection(_Part, frozen=True, kw_only=True):
 
     schema: JsonSchema
     secrets: Annotated[list[Identifier], Meta(max_length=64)] = []
+    secret_hosts: Annotated[dict[Identifier, SecretHosts], Meta(max_length=64)] = {}
+    """Secret → hosts that its value may be sent to in place of a handle, as in `http:HOST`. Code does not get to see
+    it, unless `secrets:FIELD` is asked for."""
     validate: Identifier | None = None
     """Handler that tests a configuration before it is saved."""
 
@@ -276,6 +291,26 @@ class PluginDependency(_Part, frozen=True, kw_only=True):
     optional: bool = False
 
 
+class Connection(_Part, frozen=True, kw_only=True):
+    """An account elsewhere that an admin of the tenant connects. The plugin uses it by a handle (`ctx.connections`) in
+    requests to its hosts, and never sees a credential."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$(?!\n)", max_length=32)]
+    kind: Literal["api-key", "basic", "bearer", "oauth2", "oauth2-client-credentials"]
+    hosts: SecretHosts
+    title: ShortText = ""
+    reason: ShortText = ""
+    """Why it is needed, shown to whoever connects it."""
+    authorization_url: HttpsUrl | None = None
+    """Where a member agrees, for `oauth2`."""
+    token_url: HttpsUrl | None = None
+    """For both kinds of OAuth2, left out where each tenant has its own server."""
+    revocation_url: HttpsUrl | None = None
+    scopes: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$(?!\n)", max_length=200)]], Meta(max_length=64)
+    ] = []
+
+
 class Price(_Part, frozen=True, kw_only=True):
     """What a tenant pays; free when absent."""
 
@@ -314,6 +349,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     gateways: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=32)] = []
     """Kinds of gateway that must be connected before it receives their events."""
     data_adapters: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=32)] = []
+    connections: Annotated[list[Connection], Meta(max_length=16)] = []
     requires: Annotated[list[PluginDependency], Meta(max_length=64)] = []
     price: Price | None = None
 
@@ -321,6 +357,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
     optional_permissions: Annotated[list[Permission], Meta(max_length=128)] = []
     permission_reasons: Annotated[dict[Permission, ShortText], Meta(max_length=256)] = {}
     """Permission → why it is asked for, shown in the consent dialog."""
+    permission_filters: Annotated[dict[Permission, RowFilter], Meta(max_length=64)] = {}
+    """Permission of an entity → the rows that it is asked for, as conditions that all must hold."""
 
     config: ConfigSection | None = None
     filters: Annotated[list[Filter], Meta(max_length=64)] = []
@@ -466,6 +504,20 @@ def _check_whole(manifest: Manifest) -> None:
     _unique("schedules", [s.name for s in manifest.schedules])
     _unique("webhooks", [w.name for w in manifest.webhooks])
     _unique("pages", [p.path for p in manifest.pages])
+    _unique("connections", [c.name for c in manifest.connections])
+    for index, connection in enumerate(manifest.connections):
+        if connection.name == "data":
+            raise ManifestError(
+                "`data` is what serves `ctx.data`", path=f"connections[{index}].name", hint="Choose another name."
+            )
+        if not connection.kind.startswith("oauth2") and (connection.token_url or connection.authorization_url):
+            raise ManifestError("only OAuth2 has such URLs", path=f"connections[{index}].kind", hint="Write `oauth2`.")
+    _unique("migrations", [migration.name for migration in manifest.migrations])
+    for index, migration in enumerate(manifest.migrations):
+        if _core(migration.to_version) > _core(manifest.version):
+            raise ManifestError(
+                f"leads to {migration.to_version}, beyond this release", path=f"migrations[{index}].to_version"
+            )
     _unique("requires", [r.slug for r in manifest.requires])
     _unique("permissions", [*manifest.permissions, *manifest.optional_permissions])
     if any(dependency.slug == manifest.slug for dependency in manifest.requires):
@@ -474,6 +526,11 @@ def _check_whole(manifest: Manifest) -> None:
     for permission in manifest.permission_reasons:
         if permission not in asked:
             raise ManifestError("not a permission that is asked for", path=f"permission_reasons.{permission}")
+    if manifest.permission_filters:
+        # Rare, and no part of what an isolate loads.
+        from jackfield_sdk.row_filters import check_row_filters
+
+        check_row_filters(manifest.permission_filters, asked)
     names = {table.name for table in manifest.tables}
     for index, table in enumerate(manifest.tables):
         if "id" in table.columns:
@@ -481,6 +538,8 @@ def _check_whole(manifest: Manifest) -> None:
         used = {*table.required, *table.references, *(c for group in [*table.indexes, *table.unique] for c in group)}
         if unknown := sorted(used - set(table.columns) - {"id"}):
             raise ManifestError(f"no such column: {unknown[0]}", path=f"tables[{index}]")
+        if unknown := sorted(set(table.on_delete) - set(table.references)):
+            raise ManifestError(f"`{unknown[0]}` refers to no table", path=f"tables[{index}].on_delete")
         if missing := sorted(set(table.references.values()) - names):
             raise ManifestError(f"there is no table `{missing[0]}`", path=f"tables[{index}].references")
     _check_config(manifest)
@@ -493,6 +552,11 @@ def _check_whole(manifest: Manifest) -> None:
     for path, schema in _schemas(manifest):
         _check_schema(schema, path)
     _check_texts(manifest)
+
+
+def _core(version: str) -> tuple[int, ...]:
+    """Major, minor, patch: a pre-release has the migrations of the release that it leads to."""
+    return tuple(int(part) for part in version.partition("-")[0].split("."))
 
 
 def _check_texts(manifest: Manifest) -> None:
@@ -532,13 +596,39 @@ def _check_config(manifest: Manifest) -> None:
             raise ManifestError("`properties` of a schema is an object", path="config.schema.properties")
         if unknown := sorted(name for name in secrets if name not in properties):
             raise ManifestError(f"no configuration field `{unknown[0]}`", path="config.secrets")
+        if unknown := sorted(set(manifest.config.secret_hosts) - secrets):
+            raise ManifestError(f"`{unknown[0]}` is no secret", path="config.secret_hosts")
+        asked = [*manifest.permissions, *manifest.optional_permissions]
+        for name, hosts in manifest.config.secret_hosts.items():
+            if unknown := sorted(host for host in hosts if not any(_reaches(one, host) for one in asked)):
+                raise ManifestError(
+                    f"no permission reaches `{unknown[0]}`",
+                    path=f"config.secret_hosts.{name}",
+                    hint=f"Ask for `http:{unknown[0]}`.",
+                )
     for index, webhook in enumerate(manifest.webhooks):
+        if webhook.secret is None and webhook.verify != "none":
+            raise ManifestError(
+                f"the verification `{webhook.verify}` needs a secret",
+                path=f"webhooks[{index}].secret",
+                hint='Name a configuration field of the type `jf.Secret`, or say `verify="none"`.',
+            )
         if webhook.secret is not None and webhook.secret not in secrets:
             raise ManifestError(
                 f"no secret configuration field `{webhook.secret}`",
                 path=f"webhooks[{index}].secret",
                 hint="Declare it in the configuration with the type `jf.Secret`.",
             )
+
+
+def _reaches(permission: str, host: str) -> bool:
+    """Whether a permission covers a host, or a pattern of hosts, that a secret is bound to."""
+    pattern = permission.removeprefix("http:")
+    if pattern == permission:
+        return False
+    wide, _, port = pattern.partition(":")
+    name, _, needed = host.partition(":")
+    return port == needed and (wide in ("*", name) or (wide.startswith("*.") and name.endswith(wide[1:])))
 
 
 def _schemas(manifest: Manifest) -> Iterator[tuple[str, JsonSchema]]:

@@ -18,10 +18,11 @@ from jackfield_sdk.schema import (
     payload_type,
     return_type,
     secret_fields,
+    secret_hosts,
     struct_of_class,
 )
 
-__all__ = ["Handler", "Plugin"]
+__all__ = ["Handler", "Migration", "Plugin"]
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
@@ -72,9 +73,35 @@ class Handler:
         return None
 
 
+class Migration:
+    """A declared migration; calling it calls the handler.
+
+    Attributes:
+        down_handler: Name of the handler that undoes it; None as long as there is none.
+    """
+
+    __slots__ = ("_function", "_path", "_plugin", "down_handler")
+
+    def __init__(self, plugin: Plugin, function: AnyFunction, path: str) -> None:
+        self._plugin = plugin
+        self._function = function
+        self._path = path
+        self.down_handler: str | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def down(self, function: F) -> F:
+        """The handler that takes it back, run in the release that is left. Without one the old data is restored."""
+        if self.down_handler is not None:
+            raise ManifestError("declared twice", path=f"{self._path}.down")
+        self.down_handler = self._plugin._register(function, "nothing", f"{self._path}.down")  # pyright: ignore[reportPrivateUsage]  # a part of it
+        return function
+
+
 _PARTS = (
     "filters", "events", "functions", "routes", "schedules", "webhooks", "widgets", "pages", "menu", "tables",
-    "migrations", "field_types",
+    "migrations", "field_types", "connections",
 )  # fmt: skip
 
 
@@ -87,7 +114,9 @@ class Plugin:
         permissions: What the tenant must grant before it can be installed.
         optional_permissions: What the tenant may leave out.
         permission_reasons: Permission → why it is asked for, shown in the consent dialog.
+        permission_filters: Permission of an entity → the rows that it is asked for, as `[("city", "eq", "Berlin")]`.
         requires: Other plugins it needs: slug → version range.
+        uses: Other plugins that it works with when they are there: slug → version range.
         limits: Largest memory, time and number of capability calls it needs.
     """
 
@@ -113,7 +142,9 @@ class Plugin:
         permissions: list[str] | None = None,
         optional_permissions: list[str] | None = None,
         permission_reasons: dict[str, str] | None = None,
+        permission_filters: dict[str, list[Any]] | None = None,
         requires: dict[str, str] | None = None,
+        uses: dict[str, str] | None = None,
         gateways: list[str] | None = None,
         data_adapters: list[str] | None = None,
         limits: m.Limits | None = None,
@@ -128,11 +159,13 @@ class Plugin:
         self._head = (
             name, summary, description, category, tags, icon, licence, author, homepage, repository, support, changelog,
             screenshots, platform, permissions, optional_permissions, permission_reasons, gateways, data_adapters,
-            translations,
+            translations, permission_filters,
         )  # fmt: skip
+        self.translations = translations or {}
         self._limits = limits
         self._price = price
         self._requires = [m.PluginDependency(slug=s, versions=v) for s, v in (requires or {}).items()]
+        self._requires += [m.PluginDependency(slug=s, versions=v, optional=True) for s, v in (uses or {}).items()]
         self._emits = emits or {}
         self._parts: list[tuple[str, Callable[[], Any]]] = []
         self._lifecycle: dict[str, Any] = {}
@@ -276,12 +309,16 @@ class Plugin:
         indexes: list[list[str]] | None = None,
         unique: list[list[str]] | None = None,
         references: dict[str, str] | None = None,
+        on_delete: dict[str, Literal["refuse", "cascade", "set_null"]] | None = None,
     ) -> Callable[[C], C]:
         """A table of the plugin's own, from an annotated class. The platform adds the key `id`.
 
         Args:
+            indexes: Groups of columns that rows are looked for or sorted by: equality on the first ones, then a range
+                or the order of the next one.
             unique: Groups of columns of which no two rows may hold the same values.
-            references: Column → table of this plugin whose `id` it holds.
+            references: Column → table of this plugin whose `id` it holds. The platform sees to it that it is there.
+            on_delete: Such a column → what becomes of the row when the other one is deleted; `refuse` when left out.
         """
 
         def add(cls: C) -> C:
@@ -290,12 +327,36 @@ class Plugin:
                 schema = json_schema_of(struct_of_class(cls, path=path), path=path)
                 return m.Table(
                     name=name, columns=_own_columns(schema), required=schema.get("required", []), indexes=indexes or [],
-                    unique=unique or [], references=references or {},
+                    unique=unique or [], references=references or {}, on_delete=on_delete or {},
                 )  # fmt: skip
 
             self._parts.append(("tables", declaration))
             self._table_classes[name] = cls
             return cls
+
+        return add
+
+    def migration(
+        self, *, to: str, name: str | None = None, timeout_ms: int = 60_000
+    ) -> Callable[[AnyFunction], Migration]:
+        """A change of the data from one release to another, run once when an installation is updated across `to`.
+
+        The handler works on a copy with `ctx.migration` and `ctx.tables`, in the new release; until all have ended the
+        old one is at work. `@THIS.down` gives the way back. Its name stays the same for ever: by it, the platform knows
+        what has run.
+
+        Args:
+            to: The version that begins with it.
+        """
+
+        def add(function: AnyFunction) -> Migration:
+            label = name or function.__name__
+            migration = Migration(self, function, f"migration {label}")
+            key = self._register(function, "nothing", f"migration {label}")
+            self._parts.append(("migrations", lambda: m.Migration(
+                    name=label, to_version=to, up=key, down=migration.down_handler, timeout_ms=timeout_ms
+                )))  # fmt: skip
+            return migration
 
         return add
 
@@ -333,12 +394,22 @@ class Plugin:
         self,
         name: str,
         *,
-        verify: Literal["none", "hmac-sha256", "standard-webhooks", "stripe", "telegram"] = "standard-webhooks",
+        verify: Literal[
+            "none", "hmac-sha256", "standard-webhooks", "stripe", "telegram", "github"
+        ] = "standard-webhooks",
         secret: str | None = None,
         header: str | None = None,
         timeout_ms: int = 10_000,
     ) -> Callable[[F], F]:
-        """A handler of an inbound webhook."""
+        """A handler of an inbound webhook, called with the `Request` after its sender was answered.
+
+        What it returns is not sent; what it raises has it called again, with the same `ctx.delivery.id`.
+
+        Args:
+            verify: How the sender proves that it is the sender. `none`: by knowing the address.
+            secret: The configuration field with the sender's secret. An admin may enter two with a space between.
+            header: Where `hmac-sha256` finds the signature of the body, in hex or base64; `X-Signature` if left out.
+        """
 
         def add(function: F) -> F:
             key = self._register(function, "request", f"webhook {name}")
@@ -353,6 +424,30 @@ class Plugin:
             return function
 
         return add
+
+    def connection(
+        self,
+        name: str,
+        kind: Literal["api-key", "basic", "bearer", "oauth2", "oauth2-client-credentials"],
+        *,
+        hosts: list[str],
+        title: str = "",
+        reason: str = "",
+        authorization_url: str | None = None,
+        token_url: str | None = None,
+        revocation_url: str | None = None,
+        scopes: list[str] | None = None,
+    ) -> None:
+        """An account elsewhere that an admin connects; `ctx.connections[name].handle` stands for it in requests.
+
+        Args:
+            hosts: To which the credentials are sent, as `api.example.com`; ask for `http:HOST` of each as well.
+            authorization_url, token_url, revocation_url: Of the OAuth2 server; an admin enters them when left out.
+        """
+        self._parts.append(("connections", lambda: m.Connection(
+                name=name, kind=kind, hosts=hosts, title=title, reason=reason, authorization_url=authorization_url,
+                token_url=token_url, revocation_url=revocation_url, scopes=scopes or [],
+            )))  # fmt: skip
 
     # -- configuration, life cycle, health -----------------------------------------------------------------------
 
@@ -445,7 +540,7 @@ class Plugin:
         (
             name, summary, description, category, tags, icon, licence, author, homepage, repository, support, changelog,
             screenshots, platform, permissions, optional_permissions, permission_reasons, gateways, data_adapters,
-            translations,
+            translations, permission_filters,
         ) = self._head  # fmt: skip
         return {
             "name": name or self.slug.replace("-", " ").capitalize(), "summary": summary, "description": description,
@@ -454,6 +549,7 @@ class Plugin:
             "screenshots": screenshots or [], "platform": platform, "permissions": permissions or [],
             "optional_permissions": optional_permissions or [], "permission_reasons": permission_reasons or {},
             "gateways": gateways or [], "data_adapters": data_adapters or [], "translations": translations or {},
+            "permission_filters": permission_filters or {},
         }  # fmt: skip
 
     def _config_section(self) -> m.ConfigSection | None:
@@ -461,8 +557,9 @@ class Plugin:
             return None
         secrets = secret_fields(self.config_type, path="config")
         return m.ConfigSection(
-            schema=json_schema_of(self.config_type, path="config"), secrets=secrets, validate=self._config_validate
-        )
+            schema=json_schema_of(self.config_type, path="config"), secrets=secrets,
+            secret_hosts=secret_hosts(self.config_type), validate=self._config_validate,
+        )  # fmt: skip
 
     def _register(self, function: AnyFunction, takes: Takes, path: str) -> str:
         if not isinstance(function, FunctionType):

@@ -15,7 +15,16 @@ import msgspec
 
 from jackfield_sdk.errors import ManifestError
 
-__all__ = ["Secret", "json_schema_of", "parameters_struct", "secret_fields", "struct_of_class", "to_plain"]
+__all__ = [
+    "Hosts",
+    "Secret",
+    "json_schema_of",
+    "parameters_struct",
+    "secret_fields",
+    "secret_hosts",
+    "struct_of_class",
+    "to_plain",
+]
 
 
 class Secret:
@@ -25,11 +34,12 @@ class Secret:
     takes the permission `secrets:NAME`, is counted and is recorded.
     """
 
-    __slots__ = ("_reveal", "name")
+    __slots__ = ("_ref", "_reveal", "name")
 
-    def __init__(self, name: str, reveal: Callable[[str], str]) -> None:
+    def __init__(self, name: str, reveal: Callable[[str], str], ref: Callable[[str], str] | None = None) -> None:
         self.name = name
         self._reveal = reveal
+        self._ref = ref
 
     def reveal(self) -> str:
         """The value, in plain text.
@@ -39,8 +49,31 @@ class Secret:
         """
         return self._reveal(self.name)
 
+    def ref(self) -> str:
+        """A text that stands for the value in requests to the hosts that the secret is bound to, see `Hosts`.
+
+        Raises:
+            CapabilityError: `secret-not-bound`: the field names no hosts.
+        """
+        if self._ref is None:
+            raise RuntimeError("nobody to ask")
+        return self._ref(self.name)
+
     def __repr__(self) -> str:
         return f"Secret({self.name!r})"
+
+
+class Hosts:
+    """Which hosts a secret may be sent to: `Annotated[jf.Secret, jf.Hosts("api.example.com")]`.
+
+    Args:
+        hosts: As behind `http:` in permissions, which have to cover them: `api.example.com`, `*.example.com`.
+    """
+
+    __slots__ = ("hosts",)
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = hosts
 
 
 def _schema_hook(annotation: type) -> dict[str, Any]:
@@ -121,6 +154,23 @@ def secret_fields(struct: type[msgspec.Struct], *, path: str) -> list[str]:
                 path=f"{path}.{field.name}",
                 hint="Write `name: jf.Secret` or `name: jf.Secret | None = None`.",
             )
+    return found
+
+
+def secret_hosts(struct: type[msgspec.Struct]) -> dict[str, list[str]]:
+    """Secret fields that are bound to hosts, and those."""
+    found: dict[str, list[str]] = {}
+    for field in msgspec.structs.fields(struct):
+        hosts = [host for bound in _hosts_in(field.type) for host in bound.hosts]
+        if hosts:
+            found[field.name] = hosts
+    return found
+
+
+def _hosts_in(annotation: Any) -> list[Hosts]:
+    found = [part for part in getattr(annotation, "__metadata__", ()) if isinstance(part, Hosts)]
+    for inner in typing.get_args(annotation):
+        found += _hosts_in(inner)
     return found
 
 

@@ -8,7 +8,7 @@ call is in flight per isolate. Capability calls go the other way, numbered by th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +24,7 @@ __all__ = [
     "Caller",
     "Delivery",
     "Describe",
+    "Execution",
     "Failure",
     "FrameReader",
     "HostCall",
@@ -34,6 +35,7 @@ __all__ = [
     "Result",
     "ToGuest",
     "ToNode",
+    "Workflow",
     "check_depth",
     "decode_to_guest",
     "decode_to_node",
@@ -70,6 +72,43 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
 
 
+class Workflow(msgspec.Struct, frozen=True, array_like=True):
+    """The step of a workflow of the host's that a call is.
+
+    Attributes:
+        id: The workflow; `run_id`: this run of it.
+        step: Index of the step, from 0.
+        previous: What the step before returned.
+        variables: Of the run.
+    """
+
+    id: str
+    run_id: str
+    step: int = 0
+    previous: Any = None
+    variables: dict[str, Any] = {}
+
+
+class Execution(msgspec.Struct, frozen=True, array_like=True):
+    """In what a call takes part.
+
+    Attributes:
+        kind: `standalone`, `workflow`, `schedule`, `event`, `channel` or `plugin`.
+        plugin: Slug of the plugin that calls, for `plugin`.
+        depth: Calls between plugins so far.
+        channel: For `channel`: through which kind of line to the outside it came.
+        channel_id, settings: That channel, and what the tenant has set for the plugin on it.
+    """
+
+    kind: str = "standalone"
+    plugin: str = ""
+    depth: int = 0
+    workflow: Workflow | None = None
+    channel: str = ""
+    channel_id: str = ""
+    settings: dict[str, Any] = {}
+
+
 class CallContext(msgspec.Struct, frozen=True, array_like=True):
     """What the platform says about a call; the plugin cannot change it."""
 
@@ -84,6 +123,10 @@ class CallContext(msgspec.Struct, frozen=True, array_like=True):
     """Seconds since 1970, by the node's clock."""
     traceparent: str = ""
     """The span that the call belongs to, as W3C Trace Context writes it; empty when nobody traces."""
+    execution: Execution | None = None
+    """None when the trigger says it all."""
+    shared: Mapping[str, Any] | None = None
+    """What the first caller of a chain of calls and events handed along; None when it handed nothing."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
@@ -152,11 +195,12 @@ class Ready(_Message, frozen=True, tag="ready"):
 
 
 class Result(_Message, frozen=True, tag="result"):
-    """isolate → node: the call's value, or its failure."""
+    """isolate → node: the call's value, or its failure; and what the handler counted of its own."""
 
     id: int
     value: msgspec.Raw = NIL
     failure: Failure | None = None
+    metrics: dict[str, int] | None = None
 
 
 class HostCall(_Message, frozen=True, tag="host"):

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from jackfield.capabilities import ensure_key_file
     from jackfield.extension_points import FilterAbortedError, FunctionResult, VetoedError, WidgetResult
     from jackfield.settings import LimitSettings, Settings
-    from jackfield.surface import Entity, Event, FilterHook, Slot, Surface
+    from jackfield.surface import Access, Entity, Event, FilterHook, Slot, Surface
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Access",
     "Entity",
     "Event",
     "FilterAbortedError",
@@ -42,7 +43,7 @@ _HOMES = {
     ),
     "ensure_key_file": "jackfield.capabilities",
     **dict.fromkeys(("LimitSettings", "Settings"), "jackfield.settings"),
-    **dict.fromkeys(("Entity", "Event", "FilterHook", "Slot", "Surface"), "jackfield.surface"),
+    **dict.fromkeys(("Access", "Entity", "Event", "FilterHook", "Slot", "Surface"), "jackfield.surface"),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from jackfield.errors import JackfieldError
 __all__ = ["main"]
 
 _LEVELS = ("strict", "unprivileged", "none")
+_OPERATOR = "operator:command-line"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser(
         "doctor",
-        help="attack this machine's isolation and say which layer stopped what",
+        help="attack this machine's isolation and say which layer stopped what; look at JACKFIELD_DATABASE_URL",
         epilog="Exit status 0 when every attack was stopped and every layer is on, 1 otherwise.",
     )
     doctor.add_argument("--level", choices=_LEVELS, help="default: strict for root, unprivileged for others")
@@ -69,6 +70,23 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--publisher", help="for publisher; made when it is not there yet")
     token.set_defaults(run=_token)
 
+    keys = commands.add_parser("keys", help="look after the keys that secrets are encrypted with")
+    verbs = keys.add_subparsers(required=True, metavar="VERB")
+    for verb, says in (
+        ("status", "which keys there are, what each is needed for, what is still to be encrypted anew"),
+        ("rotate", "put a new key in front, and encrypt everything anew; nodes may run meanwhile"),
+        ("rewrap", "encrypt anew what an interrupted rotation has left; nodes do this by themselves"),
+        ("renew", "give one tenant another key of its own"),
+        ("forget", "take an old key out of use for good, when nothing needs it any more"),
+    ):
+        parsed = verbs.add_parser(verb, help=says)
+        _data(parsed)
+        if verb == "renew":
+            parsed.add_argument("tenant", help="id of the tenant")
+        if verb == "forget":
+            parsed.add_argument("key", help="id of the key, as `status` has it")
+        parsed.set_defaults(run=_keys, verb=verb)
+
     openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
     openapi.set_defaults(run=_openapi)
     return parser
@@ -87,7 +105,11 @@ def _serve(options: argparse.Namespace) -> int:
     platform = Platform(_settings(options), _surface(options.surface))
     print(f"Jackfield will serve its API on http://{options.host}:{options.port}/api", flush=True)
     print(f"A first token: {sys.executable} -m jackfield token operator --data {options.data}", flush=True)
-    return serve(platform.asgi, options.host, options.port)
+    settings = platform.settings
+    return serve(
+        platform.asgi, options.host, options.port,
+        drain=platform.drain, drain_s=settings.drain_s, shutdown_s=settings.shutdown_s,
+    )  # fmt: skip
 
 
 def _surface(name: str | None) -> Any:
@@ -131,10 +153,12 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.matrix:
         return _print_matrix(asyncio.run(matrix(level, default_cache())), as_json=options.json)
     report = asyncio.run(examine(level, default_cache(), without=without))
+    database = asyncio.run(_examine_database())
     if options.json:
         findings = [
             {"name": f.name, "ok": f.is_good, "says": f.says, "layer": f.layer or None} for f in report.findings
         ]
+        findings += [{"name": f"database: {f.name}", "ok": f.is_good, "says": f.says, "layer": None} for f in database]
         print(json.dumps({"level": level, "clean": report.is_clean, "findings": findings}, indent=2))
     else:
         for finding in report.findings:
@@ -142,7 +166,27 @@ def _doctor(options: argparse.Namespace) -> int:
         failed = len(report.holes)
         verdict = f"{failed} of {len(report.findings)} checks failed" if failed else "every attack was stopped"
         print(f"\n{level}: {verdict}")
-    return 0 if report.is_clean else 1
+        if database:
+            print()
+        for finding in database:
+            print(f"{'ok  ' if finding.is_good else 'FAIL'}  {'database: ' + finding.name:<42} {finding.says}")
+    return 0 if report.is_clean and all(finding.is_good for finding in database) else 1
+
+
+async def _examine_database() -> list[Any]:
+    """Of the database that the environment names; nothing when it names none."""
+    from jackfield.db import Database
+    from jackfield.db.doctor import examine
+    from jackfield.settings import Settings
+
+    settings = Settings()
+    if settings.database_url is None:
+        return []
+    database = Database(settings.database_url, settings.database)
+    try:
+        return await examine(database)
+    finally:
+        await database.close()
 
 
 def _print_matrix(columns: dict[str, dict[str, str]], *, as_json: bool) -> int:
@@ -187,6 +231,42 @@ async def _issue(options: argparse.Namespace) -> int:
         print(issued.plaintext)
     finally:
         await platform.database.close()
+    return 0
+
+
+def _keys(options: argparse.Namespace) -> int:
+    return asyncio.run(_look_after_keys(options))
+
+
+async def _look_after_keys(options: argparse.Namespace) -> int:
+    from jackfield.app import Platform
+    from jackfield.db import migrate
+
+    platform = Platform(_settings(options))
+    rotation = platform.rotation
+    try:
+        await migrate.upgrade(platform.database)
+        await rotation.start()
+        match options.verb:
+            case "rotate":
+                await rotation.rotate(_OPERATOR)
+            case "renew":
+                await rotation.renew(options.tenant, _OPERATOR)
+            case "forget":
+                await rotation.forget(options.key, _OPERATOR)
+            case _:
+                pass
+        if options.verb in ("rotate", "rewrap", "renew"):
+            print(f"{await rotation.rewrap()} keys and secrets were encrypted anew", flush=True)
+        status = await rotation.status()
+    finally:
+        await platform.database.close()
+    for key in status.keys:
+        state = "encrypts" if key.is_current else "out of use" if key.retired_at else "decrypts"
+        needed = f"{key.data_keys} tenant keys" + (f", {key.old_secrets} old secrets" if key.old_secrets else "")
+        notes = ["not here"] * (not key.is_here) + ["can be forgotten"] * key.is_removable
+        print(f"{key.id:<12} {state:<11} needed by {needed}" + (f" ({', '.join(notes)})" if notes else ""))
+    print(f"{status.tenants} tenants; still to be encrypted anew: {status.remaining}")
     return 0
 
 

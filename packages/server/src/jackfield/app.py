@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from prometheus_client.core import Metric
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 import jackfield
 from jackfield import (
     capabilities,
+    connections,
     data_adapters,
+    egress,
     extension_points,
     health,
     invocation,
     isolation,
     jobs,
     lifecycle,
+    notifications,
     quotas,
     records,
+    webhooks,
 )
 from jackfield import registry as registry_
 from jackfield import tenants as tenants_
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database, migrate
+from jackfield.db import Database, DatabaseUnavailableError, Notices, is_unavailable, migrate
 from jackfield.extension_points import FunctionResult, WidgetResult
-from jackfield.http import BodyLimitMiddleware, IdempotencyMiddleware, TraceMiddleware, add_problem_handlers
+from jackfield.http import (
+    BodyLimitMiddleware,
+    IdempotencyMiddleware,
+    TraceMiddleware,
+    TranslationMiddleware,
+    add_problem_handlers,
+)
 from jackfield.isolation import doctor
 from jackfield.settings import Settings
 from jackfield.surface import Surface
@@ -72,15 +84,52 @@ class Tenant:
         """
         return await self._platform.filters.apply(self.id, name, payload, caller)
 
-    async def emit(self, name: str, payload: Any, *, session: AsyncSession | Session | None = None) -> str:
-        """Record an event, in the host's own transaction when a session is given; its id."""
-        return await self._platform.events.emit(self.id, name, payload, session=session)
+    async def emit(
+        self,
+        name: str,
+        payload: Any,
+        *,
+        session: AsyncSession | Session | None = None,
+        shared: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record an event, in the host's own transaction when a session is given; its id.
+
+        Args:
+            shared: A few values that go along with all that follows from it, as `ctx.shared`.
+        """
+        return await self._platform.events.emit(self.id, name, payload, session=session, shared=shared)
 
     async def call(
-        self, slug: str, function: str, arguments: dict[str, Any], *, caller: wire.Caller | None = None
+        self,
+        slug: str,
+        function: str,
+        arguments: dict[str, Any],
+        *,
+        caller: wire.Caller | None = None,
+        context: Mapping[str, Any] | None = None,
+        locale: str = "en",
     ) -> FunctionResult:
-        """Call a function of an active plugin."""
-        return await self._platform.functions.call(self.id, slug, function, arguments, caller)
+        """Call a function of an active plugin.
+
+        Args:
+            context: In what the call takes part: `{"workflow": {"id": …, "run_id": …, "step": 0, "previous": …,
+                "variables": {…}}, "shared": {…}}`, each optional.
+            locale: Language tag of whoever it runs for.
+
+        Raises:
+            ContextInvalidError: The context has another form, or is too large.
+        """
+        about = extension_points.read_context(context)
+        return await self._platform.functions.call(
+            self.id,
+            slug,
+            function,
+            arguments,
+            caller,
+            locale=locale,
+            origin=about.origin,
+            execution=about.execution,
+        )
 
     async def widgets(self, slot: str, context: Any, *, caller: wire.Caller | None = None) -> list[WidgetResult]:
         """Widgets of all active plugins for a slot, in order."""
@@ -94,6 +143,7 @@ class Platform:
         surface: What the host opens to plugins.
 
     Attributes:
+        is_draining: Whether this node has said that it is about to stop.
         asgi: The HTTP API, an ASGI application. Mount it at the root; its paths begin with `/api`.
     """
 
@@ -102,8 +152,9 @@ class Platform:
         self.surface = surface or Surface()
         self.clock = clock or SystemClock()
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.database = Database(settings.url)
-        vault = capabilities.Vault(capabilities.load_keys(settings))
+        self.database = Database(settings.url, settings.database)
+        self.notices = Notices(self.database)
+        vault = capabilities.Vault(capabilities.load_keys(settings), lambda: capabilities.load_keys(settings))
         self._tracing = Tracing() if settings.tracing else None
         self.quotas = quotas.Quotas(self.database, settings, self.clock)
         self.tenants = tenants_.TenantService(self.database, self.clock, has_plan=self.quotas.has_plan)
@@ -113,8 +164,7 @@ class Platform:
             settings.data_dir,
             level=settings.isolation,
             max_package_bytes=settings.max_package_bytes,
-            # A plugin called `sale` could pass its own events off as the host's.
-            reserved_slugs={name.partition(".")[0] for name in self.surface.event_index},
+            host_events=self.surface.event_index,
             clock=self.clock,
         )
         self.figures = records.Figures(tenants=settings.metrics_tenants)
@@ -122,13 +172,63 @@ class Platform:
             self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe
         )
         self.records = records.Records(self.database, self.recorder, self.clock)
+        self.egress = egress.Egress(
+            settings.egress,
+            charge=self._charge_egress,
+        )
+        self.connected = connections.House(
+            self.database,
+            vault,
+            self.egress,
+            data_adapters.SqlAdapter(self.database, self.surface, clock=self.clock),
+            self._installed,
+            settings.egress,
+            settings.public_url,
+            self.clock,
+        )
+        adapters = self.connected.adapters
+        self.changes = data_adapters.Changes(
+            self.database, adapters, self.clock, keep_for=timedelta(days=settings.data_changes_days)
+        )
+        calls = extension_points.PluginCalls()
+        sender = webhooks.Sender(self.egress, settings.egress)
+        letters = notifications.Webhooks(sender)
+        self.notifications = notifications.Notifications(
+            self.database,
+            settings.notifications,
+            self.clock,
+            has_email=settings.smtp.host is not None,
+            check_url=letters.check,
+        )
         gate = capabilities.Gate(
             self.database,
             vault,
-            data_adapters.SqlAdapter(self.database, self.surface),
+            adapters.host,
             clock=self.clock,
+            adapters=adapters,
+            connections=self.connected.handles.operations,
+            secret_sources=(self.connected.handles,),
+            secret_guards=(self.connected.handles,),
+            renewing_sources=(self.connected.handles,),
             space_of=self.quotas.space_of,
+            access=capabilities.AccessBook(self.surface),
+            egress=self.egress,
+            plugin_calls=calls,
+            notifications=self.notifications,
         )
+        self.notifications.sealer = gate.envelope
+        self.courier = notifications.Courier(
+            self.database,
+            gate.envelope,
+            letters,
+            None if settings.smtp.host is None else notifications.Mailer(settings.smtp),
+            settings.notifications,
+            self.clock,
+            sender=settings.smtp.sender,
+            sender_name=settings.smtp.sender_name,
+            public_url=settings.public_url,
+        )
+        self.notifications.on_due = self.courier.wake
         self._machine = quotas.Machine.here()
         capacity, ceilings = quotas.capacity_of(settings, self._machine), settings.ceilings
         self.supervisor = isolation.Supervisor(settings.isolation, settings.data_dir / "cache")
@@ -161,10 +261,12 @@ class Platform:
             admissions=(self.quotas, watch),
             tracing=self._tracing,
             limit_source=self.quotas,
+            leaks=gate.leaks,
         )
         snapshots = lifecycle.Snapshots(self.database, self.registry)
         self.quotas.on_limits_changed(self.invoker.retire)
         self.active = lifecycle.ActiveInstallations(snapshots, prepare=self.quotas.prepare)
+        gate.follow(lifecycle.LiveGrants(self.active))
         self.lifecycle = lifecycle.Lifecycle(
             database=self.database,
             catalogue=self.registry,
@@ -174,10 +276,18 @@ class Platform:
             active=self.active,
             clock=self.clock,
             data_dir=settings.data_dir,
-            flush_records=self.recorder.flush,
+            flush_records=self._write_down,
             policy_of=self.quotas.policy,
+            kept=lifecycle.Kept(settings.rollback_releases, settings.rollback_days),
+            move_limit=settings.update_rows,
         )
         inventory = lifecycle.Inventory(self.database)
+        self.housekeeping, self.leaks = gate.housekeeping, gate.leaks
+        self.rotation = capabilities.Rotation(
+            self.database, gate.envelope, settings, inventory.slugs_of, self.clock
+        )  # fmt: skip
+        self.housekeeping.rotation = self.rotation
+        self.files = capabilities.FileReader(self.database)
         self.usage = quotas.UsageReader(self.quotas, inventory, settings.quota_warning)
         self._operating = quotas.Operating(self.database, self.quotas, inventory, self.clock)
         self.health = health.Health(
@@ -194,14 +304,50 @@ class Platform:
         self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
         self.events = extension_points.Events(self.database, self.surface, self.active, self.invoker)
         self.functions = extension_points.Functions(self.active, self.invoker)
+        calls.connect(self.active, self.functions, self.clock)
         self.routes = extension_points.Routes(self.active, self.invoker)
         self.widgets = extension_points.Widgets(self.surface, self.active, self.invoker)
-        self.dispatcher = jobs.Dispatcher(self.database, self.events, self.events, self.clock)
+        self.schedules = jobs.Schedules(self.database, self.clock)
+        handlers = extension_points.ScheduleHandlers(self.active, self.invoker)
+        self.webhook_endpoints = webhooks.Endpoints(
+            self.database, gate.envelope, sender, settings.webhooks, self.clock,
+            limit_of=self._endpoint_limit, tell_admins=self._tell_admins,
+        )  # fmt: skip
+        self._webhook_addresses = webhooks.Addresses(self.database, gate.envelope, settings.public_url, self.clock)
+        self.webhooks = extension_points.Webhooks(
+            self.active, self.invoker, self._webhook_addresses, webhooks.Intake(self.database, self.clock),
+            gate.secrets, settings.webhooks, self.clock,
+        )  # fmt: skip
+        self._webhook_upkeep = webhooks.Housekeeping(self.database, settings.webhooks, self.clock)
+        self._delivering = extension_points.Delivering(
+            self.events,
+            {"schedule:": handlers, webhooks.EVENT_PREFIX: self.webhooks},
+            {webhooks.ID_PREFIX: self.webhook_endpoints},
+        )
+        self.dispatcher = jobs.Dispatcher(
+            self.database, extension_points.Subscribing(self.events, self.webhook_endpoints), self._delivering,
+            self.clock,
+            tell_others=lambda: self.notices.hint(jobs.outbox.JOBS),
+        )  # fmt: skip
+        self._listen()
         self.deliveries = jobs.Deliveries(self.database, self.clock)
         self.report: doctor.Report | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._is_running = False
+        self.is_draining = False
         self.asgi = self._build_asgi()
+
+    def _charge_egress(self, tenant_id: str, installation_id: str, size: int) -> None:
+        # What the platform sends on its own for a tenant is no plugin's to pay.
+        if installation_id.startswith("inst_"):
+            self.quotas.charge(tenant_id, installation_id, egress_bytes=size)
+
+    async def _endpoint_limit(self, tenant_id: str) -> int | None:
+        return (await self.quotas.policy(tenant_id)).webhook_endpoints
+
+    async def _tell_admins(self, tenant_id: str, title: str, body: str) -> None:
+        note = notifications.Note(title, body, "warning")
+        await self.notifications.send(tenant_id, "webhooks", "webhooks", note, ["owner", "admin"])
 
     def tenant(self, tenant_id: str) -> Tenant:
         """The handle of a tenant. One that the platform does not know just has nothing installed."""
@@ -223,6 +369,7 @@ class Platform:
         """
         if self._is_running:
             return
+        self.is_draining = False
         quotas.check(self.settings, self._machine)
         self._is_running = True
         try:
@@ -235,12 +382,35 @@ class Platform:
             raise
         loop = asyncio.get_running_loop()
         self._workers = [
+            loop.create_task(self._guarded("notices", self.notices.run), name="notices"),
             loop.create_task(self._guarded("recorder", self.recorder.run), name="recorder"),
             loop.create_task(self._guarded("dispatcher", self.dispatcher.run), name="dispatcher"),
+            loop.create_task(self._guarded("schedules", self.schedules.run), name="schedules"),
             loop.create_task(self._guarded("health", self.health.run), name="health"),
             loop.create_task(self._guarded("quotas", self.quotas.run), name="quotas"),
+            loop.create_task(self._guarded("lifecycle", self.lifecycle.run), name="lifecycle"),
+            loop.create_task(self._guarded("changes", self.changes.run), name="changes"),
+            loop.create_task(self._guarded("housekeeping", self.housekeeping.run), name="housekeeping"),
+            loop.create_task(self._guarded("courier", self.courier.run), name="courier"),
+            loop.create_task(self._guarded("webhooks", self._webhook_upkeep.run), name="webhooks"),
+            loop.create_task(self._guarded("connections", self.connected.run), name="connections"),
         ]
         _log.info("ready", isolation=self.settings.isolation, database=self.database.engine.dialect.name)
+
+    async def make_tables(self, metadata: MetaData) -> None:
+        """Make the host's own tables that are not there yet, beside the platform's, and let the platform use them.
+
+        For a host that has no migrations of its own. Called after `start`.
+        """
+        async with self.database.administer() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.commit()
+        await migrate.admit(self.database, metadata.sorted_tables)
+
+    def drain(self) -> None:
+        """Say that this node is about to stop (`GET /api/health`: 503), so that no more work is sent to it; what comes
+        all the same is done."""
+        self.is_draining = True
 
     async def stop(self) -> None:
         """Stop taking work, end isolates, write down what is in memory."""
@@ -254,9 +424,14 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await worker
         self._workers.clear()
+        self.schedules.close()
+        await self.notices.close()
         await self.isolates.stop()
+        await self.egress.close()
         with contextlib.suppress(Exception):  # a lost database must not keep the process from ending
             await self.quotas.close()
+        with contextlib.suppress(Exception):  # as above
+            await self.housekeeping.flush()
         with contextlib.suppress(Exception):  # as above
             await self.recorder.close()
         await self.database.close()
@@ -272,11 +447,35 @@ class Platform:
 
     async def _open_database(self) -> None:
         await migrate.upgrade(self.database)
+        await migrate.admit(self.database, [entity.table for entity in self.surface.entity_index.values()])
+        await migrate.verify(self.database)
+        # Before anything is kept in memory, so that no change of it is missed.
+        await self.notices.start()
         await self.quotas.start()
+        await self.rotation.start()
         await self.registry.start()
         if self.database.is_sqlite:
             # The only node there can be: what was under way when the last one died will never be answered.
             await self._answers.give_up_all()
+
+    def _listen(self) -> None:
+        """What other nodes change is forgotten here."""
+        notices = self.notices
+        notices.on(lifecycle.INSTALLATIONS, self._hear_of_installation)
+        notices.on(tenants_.CALLERS, self.tenants.hear)
+        notices.on(quotas.RULES, lambda _subject: self.quotas.sync())
+        notices.on(jobs.outbox.JOBS, lambda _subject: self.dispatcher.wake())
+        notices.on(webhooks.ENDPOINTS, self.webhook_endpoints.forget)
+        notices.on_gap(self.webhook_endpoints.forget_all)
+        notices.on_gap(self.active.invalidate_all)
+        notices.on_gap(self.tenants.forget_all)
+        notices.on_gap(self.dispatcher.wake)
+
+    def _hear_of_installation(self, subject: str) -> Awaitable[None]:
+        tenant_id, _, installation_id = subject.partition(" ")
+        self.active.invalidate(tenant_id)
+        # Its isolates here may be those of a revision that is no more.
+        return self.invoker.retire(installation_id)
 
     async def _attack_ourselves(self) -> None:
         if self.settings.isolation == "none":
@@ -286,6 +485,15 @@ class Platform:
         if not self.report.is_clean:
             holes = "; ".join(f"{hole.name}: {hole.says}" for hole in self.report.holes)
             raise SelfAttackError(f"isolation level {self.settings.isolation} does not hold here: {holes}")
+
+    async def _installed(self, tenant_id: str, slug: str, instance: str) -> connections.Target:
+        found = await self.lifecycle.get(tenant_id, slug, instance=instance)
+        return connections.Target(found.id, found.slug, found.manifest)
+
+    async def _write_down(self) -> None:
+        """Put into the tables what is in memory of calls, so that it can be removed with the plugin that made them."""
+        await self.recorder.flush()
+        await self.housekeeping.flush()
 
     async def _node_figures(self) -> Iterable[Metric]:
         version, level = jackfield.__version__, self.settings.isolation
@@ -342,8 +550,10 @@ class Platform:
             overrides=dict.fromkeys(uploads, self.settings.max_package_bytes),
         )
         app.add_middleware(TraceMiddleware, tracing=self._tracing)
+        app.add_middleware(TranslationMiddleware, translate=_unavailable)
         add_problem_handlers(app)
         app.include_router(tenants_.router(self.tenants))
+        app.include_router(notifications.router(self.notifications))
         app.include_router(quotas.router(self.quotas, self.usage, self._operating))
         app.include_router(registry_.router(self.registry))
         # Before the life cycle's `/api/plugins/{slug}`: `ui-components` is no slug.
@@ -364,7 +574,17 @@ class Platform:
             lifecycle.development_router(self.lifecycle, self.registry.development, is_on=self.settings.development)
         )
         app.include_router(lifecycle.reading_router(self.lifecycle, self.records))
+        app.include_router(lifecycle.permissions_router(self.lifecycle, self.records, self.surface))
+        app.include_router(lifecycle.keeping_router(self.lifecycle, self.files, self.leaks))
+        app.include_router(capabilities.keys_router(self.rotation, self.housekeeping.wake))
         app.include_router(lifecycle.deliveries_router(self.lifecycle, self.deliveries))
+        app.include_router(extension_points.schedules_router(self.lifecycle, self.schedules, self.deliveries))
+        app.include_router(
+            extension_points.webhooks_router(self.lifecycle, self.webhooks, self._webhook_addresses, self.deliveries)
+        )
+        app.include_router(webhooks.router(self.webhook_endpoints, self.deliveries))
+        app.include_router(data_adapters.router(self.changes))
+        app.include_router(connections.router(self.connected.connections, self.connected.authorizations))
         app.include_router(records.router(self.records))
         app.include_router(
             records.metrics_router(
@@ -383,11 +603,11 @@ class Platform:
         async def get_health(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
             """Whether this node can do its work (else 503), and how its plugins are sealed. Open to everybody."""
             stats = self.isolates.stats()
-            is_ok = self._is_running and self.supervisor.zygote_pid is not None
+            is_ok = self._is_running and self.supervisor.zygote_pid is not None and not self.is_draining
             if not is_ok:
                 response.status_code = 503
             return {
-                "status": "ok" if is_ok else "unavailable",
+                "status": "ok" if is_ok else "draining" if self.is_draining else "unavailable",
                 "version": jackfield.__version__,
                 "isolation": self.settings.isolation,
                 "self_attack": _summary(self.report),
@@ -407,6 +627,10 @@ class Platform:
 
 def _summary(report: doctor.Report | None) -> dict[str, Any] | None:
     return None if report is None else {"clean": report.is_clean, "checks": len(report.findings)}
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailableError | None:
+    return DatabaseUnavailableError("the database did not answer", retry_after_s=1) if is_unavailable(error) else None
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 import socket
 import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -31,15 +35,48 @@ def calm_collector() -> None:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None] | None, drain_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_s = drain_s
+        self._is_asked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal. The first SIGTERM has the node say that it is about to stop; any other one stops it now."""
+        if sig == signal.SIGTERM and not self._is_asked and self._drain is not None and self._loop is not None:
+            self._is_asked = True
+            self._drain()
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_s, self._stop_later, sig, frame)
+        else:
+            super().handle_exit(sig, frame)
+
+    def _stop_later(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         calm_collector()
 
 
-def serve(app: Any, host: str, port: int) -> int:
+def serve(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    drain: Callable[[], None] | None = None,
+    drain_s: float = 0.0,
+    shutdown_s: float = 30.0,
+) -> int:
     """Serve until SIGINT or SIGTERM; the exit status.
 
     The port is taken before anything is started, so that a busy one is said at once and in one line.
+
+    Args:
+        drain: Called at SIGTERM, `drain_s` seconds before no more connections are taken.
+        shutdown_s: How long requests that have begun may take from then on.
     """
     telemetry.configure()
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -52,9 +89,9 @@ def serve(app: Any, host: str, port: int) -> int:
         return 1
     config = uvicorn.Config(
         app, loop="uvloop", http="auto", lifespan="on", log_config=None,
-        access_log=False, server_header=False, timeout_graceful_shutdown=10,
+        access_log=False, server_header=False, timeout_graceful_shutdown=int(shutdown_s),
     )  # fmt: skip
-    server = _Server(config)
+    server = _Server(config, drain, drain_s)
     with listener:
         server.run(sockets=[listener])
     return 0 if server.started else 1

@@ -13,12 +13,17 @@ __all__ = [
     "BreakerSettings",
     "CeilingSettings",
     "CrashSettings",
+    "DatabaseSettings",
+    "EgressSettings",
     "HealthSettings",
     "IsolationLevel",
     "LimitSettings",
+    "NotificationSettings",
     "PlanSettings",
     "QuotaSettings",
     "Settings",
+    "SmtpSettings",
+    "WebhookSettings",
 ]
 
 IsolationLevel = Literal["strict", "unprivileged", "none"]
@@ -81,7 +86,7 @@ class QuotaSettings(BaseModel):
     concurrency: Amount = None
     """Calls at the same time, those that wait for an isolate among them."""
     storage_bytes: Amount = None
-    """Of storage and tables together, without what anything beside their content takes."""
+    """Of storage, tables and files together, without what anything beside their content takes."""
     rows: Amount = None
     """Of tables."""
 
@@ -100,6 +105,8 @@ class PlanSettings(BaseModel):
     tenant: QuotaSettings
     plugin: QuotaSettings
     plugins: Amount = None
+    webhook_endpoints: Amount = 20
+    """How many addresses its events may be sent to."""
 
 
 def _plan(
@@ -126,6 +133,78 @@ _PLANS = {
     "pro": _plan(60_000, 240, 500, 128, 4 * 1024, 2_000_000, 100),
     "enterprise": _plan(6_000_000, 2_400, 5_000, 1_024, 64 * 1024, 20_000_000, 500),
 }
+
+
+class EgressSettings(BaseSettings):
+    """What leaves the platform: which addresses are reached, and how much one request may take."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_EGRESS_", frozen=True)
+
+    allowed: tuple[str, ...] = ()
+    """What is reached though it is not on the public internet, as JSON: networks (`10.1.0.0/16`), addresses, and names
+    of hosts, the last two with a port or without. A name alone never opens link-local addresses, where clouds keep
+    their credentials: those take the network."""
+    plain_http: bool = False
+    """Whether the permission `http:HOST` covers `http://` on port 80. Otherwise it takes `http:HOST:80`."""
+    ca_file: Path | None = None
+    """Certificates of authorities that are trusted beside the usual ones, as PEM."""
+    resolver: str | None = None
+    """`address:port` of the name server that is asked; the system's own way when absent."""
+    request_bytes: int = Field(default=7 * _MB, ge=1024)
+    response_bytes: int = Field(default=8 * _MB, ge=1024)
+    """Of a body, decompressed."""
+    header_bytes: int = Field(default=64 * 1024, ge=1024)
+    headers: int = Field(default=128, ge=8)
+    redirects: int = Field(default=5, ge=0, le=20)
+    total_s: float = Field(default=30.0, gt=0)
+    """For one request, redirects included."""
+    connect_s: float = Field(default=5.0, gt=0)
+    """For the look-up, for the connection, and for TLS, each."""
+    read_s: float = Field(default=15.0, gt=0)
+    """Without a byte from the other side."""
+    requests_per_minute: int = Field(default=600, ge=1)
+    """Of one installation, on this node."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests of one installation at the same time."""
+    tenant_concurrency: int = Field(default=24, ge=1)
+    node_concurrency: int = Field(default=256, ge=1)
+    buffered_bytes: int = Field(default=256 * _MB, ge=_MB)
+    """Of bodies that the node holds at the same time, for all together."""
+    idle_s: float = Field(default=30.0, ge=0)
+    """How long a connection that nobody uses is kept."""
+    connection_s: float = Field(default=300.0, gt=0)
+    """How old a connection may be to be used again."""
+
+
+class DatabaseSettings(BaseSettings):
+    """How the node works with PostgreSQL. SQLite needs none of it."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_DATABASE_", frozen=True)
+
+    admin_url: str | None = Field(default=None, repr=False)
+    """URL of the owner of the tables, who changes the schema when a node starts; `JACKFIELD_DATABASE_URL` when
+    absent."""
+    notices_url: str | None = Field(default=None, repr=False)
+    """Where nodes hear one another, when `JACKFIELD_DATABASE_URL` leads to a pooler that hands out connections by
+    transaction: past it."""
+    role: str = "jackfield_app"
+    """Who serves: each connection becomes this role, that owns nothing, so that row-level security holds for it. Empty:
+    the user of the URL is such a role already."""
+    pool_size: int = Field(default=10, ge=1)
+    """Connections that are kept."""
+    pool_overflow: int = Field(default=20, ge=0)
+    """Connections beside them, for as long as they are needed."""
+    pool_timeout_s: float = Field(default=5.0, gt=0)
+    """How long work waits for a connection."""
+    pool_recycle_s: float = Field(default=1800.0, gt=0)
+    """How old a connection may grow."""
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    statement_timeout_s: float = Field(default=30.0, gt=0)
+    """For one statement, changes of the schema excepted."""
+    statement_cache: int = Field(default=512, ge=0)
+    """Prepared statements that a connection keeps. 0 behind a pooler that hands out connections by transaction."""
+    application_name: str | None = None
+    """What the database shows; the machine's name and the process when absent."""
 
 
 class BreakerSettings(BaseSettings):
@@ -177,6 +256,60 @@ class HealthSettings(BaseSettings):
     crashes: CrashSettings = Field(default_factory=CrashSettings)
 
 
+class SmtpSettings(BaseSettings):
+    """The mail server that notifications leave by. Without a host, none are sent by e-mail."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_SMTP_", frozen=True)
+
+    host: str | None = None
+    port: int = Field(default=587, ge=1, le=65_535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls` is demanded, not tried. `none` is for a server on the same machine."""
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    sender: str = "no-reply@localhost"
+    """Address that e-mails come from."""
+    sender_name: str = "Notifications"
+    ca_file: Path | None = None
+    timeout_s: float = Field(default=20.0, gt=0)
+
+
+class NotificationSettings(BaseSettings):
+    """How notifications reach members."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_NOTIFICATION_", frozen=True)
+
+    per_hour: int = Field(default=10, ge=1)
+    """E-mails, and webhooks, of one plugin to one member; the rest goes together, once per `digest_s`."""
+    in_app_per_hour: int = Field(default=60, ge=1)
+    """Entries of one plugin in one member's list; the rest is one entry that grows."""
+    digest_s: float = Field(default=3_600.0, ge=1)
+    keep_days: int = Field(default=90, ge=1)
+    attempts: int = Field(default=8, ge=1)
+    retry_s: float = Field(default=30.0, gt=0)
+    """After the first failure; three times as long after each further one."""
+    concurrency: int = Field(default=4, ge=1)
+
+
+class WebhookSettings(BaseSettings):
+    """How webhooks come in and go out."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_WEBHOOK_", frozen=True)
+
+    per_minute: int = Field(default=600, ge=1)
+    """That one address takes, on this node."""
+    body_bytes: int = Field(default=1 * _MB, ge=1024)
+    """Of one that comes in; never more than `max_body_bytes`."""
+    endpoint_concurrency: int = Field(default=8, ge=1)
+    """Requests to one endpoint at the same time; one, while it fails."""
+    node_concurrency: int = Field(default=16, ge=1)
+    """Requests to all endpoints at the same time. The other deliveries of the node keep the rest of its places."""
+    disable_after_days: float = Field(default=5.0, gt=0)
+    """Of nothing but failures, after which an endpoint is switched off."""
+    keep_days: int = Field(default=14, ge=1)
+    """For how long attempts are kept."""
+
+
 class Settings(BaseSettings):
     """One node."""
 
@@ -185,6 +318,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".data"), validate_default=True)
     database_url: str | None = None
     """SQLAlchemy URL; a SQLite file in `data_dir` when absent."""
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     secret_key: str | None = None
     """`KEYID:BASE64(32 bytes)`, several joined by commas, the first one encrypts. When absent, a key file in `data_dir`
     is used, which is made together with a fresh folder; without either the node does not start."""
@@ -202,6 +336,16 @@ class Settings(BaseSettings):
     isolate_idle_s: float = Field(default=300.0, gt=0)
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     max_package_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    drain_s: float = Field(default=0.0, ge=0, le=300)
+    """How long a node that is asked to stop says so before it does: as long as a load balancer needs to look."""
+    shutdown_s: float = Field(default=30.0, gt=0)
+    """How long requests that have begun may take from then on."""
+    rollback_releases: int = Field(default=3, ge=0)
+    """How many releases of an installation can be gone back to. Each keeps a copy of the data where that was moved."""
+    rollback_days: int = Field(default=30, ge=0)
+    """For how long they can."""
+    update_rows: int = Field(default=250_000, ge=0)
+    """Rows and keys of storage that an update may move to another release; with more it is refused."""
     public_url: str = "http://127.0.0.1:8000"
     metrics_token: str | None = Field(default=None, min_length=16, repr=False)
     """Opens `GET /metrics` and nothing else, for the monitoring system to keep. Operators' tokens open it as well."""
@@ -219,6 +363,12 @@ class Settings(BaseSettings):
     default_plan: str = "free"
     """Of tenants whose own plan nobody knows."""
     health: HealthSettings = Field(default_factory=HealthSettings)
+    smtp: SmtpSettings = Field(default_factory=SmtpSettings)
+    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    data_changes_days: int = Field(default=90, ge=1, le=3650)
+    """For how long what plugins did to the host's entities is kept, and can be taken back."""
     development: bool = False
     """Whether owners and admins of a tenant may run releases there that were never published (`jackfield run`)."""
     quota_warning: float = Field(default=0.8, gt=0, le=1)

@@ -58,9 +58,7 @@ class Extension:
 
     async def __aenter__(self) -> Self:
         await self.platform.start()
-        async with self.write() as session:
-            connection = await session.connection()
-            await connection.run_sync(Base.metadata.create_all)
+        await self.platform.make_tables(Base.metadata)
         return self
 
     async def __aexit__(

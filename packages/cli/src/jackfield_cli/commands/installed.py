@@ -28,11 +28,11 @@ def list_command(
     session.terminal.answer(
         found,
         lambda: listing(
-            ("plugin", "version", "state", "what it does", *(("because",) if any(p["reason"] for p in found) else ())),
+            ("plugin", "version", "state", "what it does", *(("because",) if any(map(_because, found)) else ())),
             [
                 (
                     _name(p), p["version"], styled(p["state"]), p["summary"],
-                    *((p["reason"]["message"],) if p["reason"] else ()),
+                    *((because,) if (because := _because(p)) else ()),
                 )
                 for p in found
             ],
@@ -104,6 +104,16 @@ def deactivate(session: Session, slug: Installed) -> None:
     """Take a plugin from work. Its data, configuration and grants stay."""
     changed = session.client.write("POST", "plugins", path_of(slug), "deactivate")
     session.terminal.answer(changed, lambda: stack(done(f"{slug} is inactive"), state_line(changed)))
+
+
+def _because(plugin: dict[str, Any]) -> str:
+    """What somebody has to know about it, or do."""
+    reason, pending = plugin["reason"], plugin["pending_update"]
+    if pending is None:
+        return reason["message"] if reason else ""
+    lacks = ", ".join(p["permission"] for p in pending["missing"]) or "another try"
+    waits = f"an update to {pending['version']} waits for {lacks}"
+    return f"{reason['message']}; {waits}" if reason else waits
 
 
 def _name(plugin: dict[str, Any]) -> str:

@@ -36,8 +36,18 @@ def update(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Let an update that waits for consent wait no longer.")
+    ] = False,
 ) -> None:
-    """Replace a plugin's release by a newer one while it works. Asks you when that one wants more."""
+    """Replace a plugin's release by a newer one while it works. Asks you when that one wants more.
+
+    When there is nobody to ask, the update waits, and goes on once everything is granted.
+    """
+    if forget:
+        freed = session.client.write("DELETE", "plugins", path_of(slug), "update")
+        session.terminal.answer(freed, lambda: stack(done("no update waits any more"), state_line(freed)))
+        return
     settings = None if config is None else json_object(config, "--config")
     name, _, instance = path_of(slug).partition("@")
     body = {"slug": name, "version": version, "instance": instance or "default", "action": "update"}
@@ -45,6 +55,8 @@ def update(
     given = _consent(session, planned, tuple(grant or ()), grant_all=grant_all, yes=yes)
     wanted = {"version": version or planned["version"], "grants": given, "config": settings}
     updated = session.client.write("POST", "plugins", path_of(slug), "update", body=wanted)
+    if updated["pending_update"] is not None:
+        raise consent.waits(slug, updated)
     before = planned["installed_version"]
     session.terminal.answer(
         updated,
@@ -62,15 +74,11 @@ def _consent(
     if not planned["is_possible"] or not lacking:
         return list(named)
     if yes or not session.terminal.is_interactive:
-        # What is held already need not be named again.
-        consent.refuse_silence(planned, (*named, *_held(planned)))
+        # The server has the update wait, and says for what.
+        return list(named)
     session.terminal.show(
         stack(heading(f"{planned['name']} {planned['version']}"), consent.permissions_view(planned["permissions"]))
     )
     if not session.terminal.confirm(f"Grant what is new ({', '.join(lacking)}), and update it?"):
         raise CliError("nothing was updated", code="declined")
     return [*named, *lacking]
-
-
-def _held(planned: dict[str, Any]) -> list[str]:
-    return [p["permission"] for p in planned["permissions"] if p["is_granted"]]

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 
 from jackfield_sdk import wire
+from jackfield_sdk.capabilities import host as hosts
 from jackfield_sdk.errors import PermissionDeniedError, PluginError, RetryLaterError, UserError, VetoError
 from jackfield_sdk.guest import Guest
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.plugin import Plugin
 from jackfield_sdk.testing.channel import MemoryChannel
+from jackfield_sdk.transports import patch_loaded
 
 __all__ = ["Isolate"]
 
@@ -41,6 +43,7 @@ class Isolate:
         broker: Callable[[wire.HostCall], wire.HostReply],
         log: Callable[[wire.Log], None],
     ) -> None:
+        self.metrics: dict[str, int] = {}
         self._channel = MemoryChannel(broker, log)
         self._guest = Guest(self._channel, plugin=plugin)
         self._numbers = itertools.count(1)
@@ -63,16 +66,28 @@ class Isolate:
 
     def _exchange(self, message: wire.ToGuest) -> wire.Ready | wire.Result:
         self._channel.put(message)
+        # HTTP libraries that the plugin uses ask the platform of the test, and go on as always outside its calls.
+        patch_loaded()
+        hosts.current.append(self._channel)
+        try:
+            self._serve()
+        finally:
+            hosts.current.pop()
+        answer = self._channel.take()
+        if isinstance(answer, wire.Result) and answer.metrics:
+            for name, count in answer.metrics.items():
+                self.metrics[name] = self.metrics.get(name, 0) + count
+        if answer.failure is not None:
+            raise _error_of(answer.failure)
+        return answer
+
+    def _serve(self) -> None:
         if _is_loop_running():
             # In an async test: an `async def` handler needs a loop of its own, and this thread has one running.
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(self._guest.serve_one).result()
         else:
             self._guest.serve_one()
-        answer = self._channel.take()
-        if answer.failure is not None:
-            raise _error_of(answer.failure)
-        return answer
 
 
 def _is_loop_running() -> bool:

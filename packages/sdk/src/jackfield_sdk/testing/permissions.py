@@ -11,13 +11,15 @@ __all__ = ["asked", "covers", "implied"]
 
 def implied(manifest: Manifest) -> frozenset[str]:
     """What a plugin does with its own things; granted with the installation, and can be withdrawn."""
-    own = {"storage", "log"}
+    own = {"storage", "log", "cache", "files"}
     if manifest.tables:
         own.add("tables")
     if manifest.emits:
         own.add(f"events:{manifest.slug}.*")
     if manifest.config is not None:
-        own.update(f"secrets:{name}" for name in manifest.config.secrets)
+        bound = manifest.config.secret_hosts
+        own.update(f"secrets:{name}" for name in manifest.config.secrets if name not in bound)
+    own.update(f"connections:{connection.name}" for connection in manifest.connections)
     return frozenset(own)
 
 

@@ -26,8 +26,11 @@ from jackfield_sdk.testing.broker import Broker, Emitted
 from jackfield_sdk.testing.conditions import holds
 from jackfield_sdk.testing.isolate import Isolate
 from jackfield_sdk.testing.memory import Tables
+from jackfield_sdk.testing.people import Told
 from jackfield_sdk.testing.permissions import asked
-from jackfield_sdk.testing.routing import find_route
+from jackfield_sdk.testing.rights import Access, Rights
+from jackfield_sdk.testing.routing import find_route, webhook_request
+from jackfield_sdk.testing.web import FakeWeb
 
 __all__ = ["FakePlatform"]
 
@@ -42,12 +45,18 @@ class FakePlatform:
     Args:
         config: Configuration, secrets included; what is left out takes its default.
         withhold: Permissions that the tenant does not grant. All others that the manifest asks for are granted.
+        grant_filters: Grant → conditions of the rows that the tenant narrows it to, as `[["city", "eq", "Berlin"]]`.
+        access: What members may do with the host's entities: entity → role → `read` and `write`, each True, False, or
+            conditions of the rows that the role has. Everything, when left out.
         entities: The host's entities: name → rows, each with its `id`.
         now: Time that handlers see; the real one when left out.
 
     Attributes:
         caller: The member on whose behalf functions, routes, filters and widgets run; None for the host itself.
         now: As above; may be set.
+        locale: Language that handlers speak; may be set.
+        execution: In what functions take part, as a step of a workflow; None: as the trigger says. May be set.
+        shared: What the first caller handed along; may be set.
 
     Raises:
         ManifestError: The plugin's manifest would not be accepted.
@@ -59,6 +68,8 @@ class FakePlatform:
         *,
         config: Mapping[str, Any] | None = None,
         withhold: Iterable[str] = (),
+        grant_filters: Mapping[str, list[Any]] | None = None,
+        access: Access | None = None,
         entities: Mapping[str, Iterable[dict[str, Any]]] | None = None,
         tenant_id: str = "acme",
         now: datetime | None = None,
@@ -69,18 +80,28 @@ class FakePlatform:
         self.state: Literal["available", "inactive", "active"] = "available"
         self.caller: wire.Caller | None = wire.Caller("tester", "owner")
         self.now = now
+        self.locale = "en"
+        self.execution: wire.Execution | None = None
+        self.shared: dict[str, Any] = {}
         self._tenant_id = tenant_id
         self._numbers = itertools.count(1)
         grants = set(asked(self.manifest))
         if unknown := sorted(set(withhold) - grants):
             raise ValueError(f"`{unknown[0]}` is not asked for; there are {', '.join(sorted(grants))}")
         types = {table.name: plugin.table_type(table.name) for table in self.manifest.tables}
+        grants -= set(withhold)
+        self._rights = Rights(self.manifest, grants, grant_filters or {}, access or {}, tenant_id)
+        self._rights.caller = lambda: self.caller
         self._broker = Broker(
-            self.manifest, grants - set(withhold), Tables(self.manifest.tables, types), plugin.event_types
-        )
+            self.manifest, grants, Tables(self.manifest.tables, types), plugin.event_types, rights=self._rights,
+            tenant_id=tenant_id,
+        )  # fmt: skip
+        self._broker.people.caller = lambda: self.caller
+        self._broker.now = lambda: (self.now or datetime.now(UTC)).timestamp()
         for entity, rows in (entities or {}).items():
             self._broker.entities.put(entity, *rows)
         self._config: dict[str, Any] = {}
+        self._metrics: dict[str, int] = {}
         self._set_config(dict(config or {}))
         self._isolate = self._start_isolate()
 
@@ -156,6 +177,32 @@ class FakePlatform:
             self._isolate = self._start_isolate()
             raise
         return self
+
+    def put_rows(self, table: str, rows: Iterable[Mapping[str, Any]]) -> FakePlatform:
+        """Put rows into a table as another release may have left them: nothing is checked, and each needs its `id`.
+
+        The table may be one that only the other release has.
+        """
+        held = self._broker.tables.rows.setdefault(table, {})
+        for row in rows:
+            held[str(row["id"])] = dict(to_plain(dict(row)))
+        return self
+
+    def migrate(self, name: str) -> FakePlatform:
+        """Run one of the plugin's migrations over what is there; a failure leaves the rows as they were."""
+        declared = _named(name, {item.name: item for item in self.manifest.migrations}, "migration")
+        return self._migrated(declared.up)
+
+    def migrate_back(self, name: str) -> FakePlatform:
+        """Take one of the plugin's migrations back.
+
+        Raises:
+            LookupError: It has no `down`.
+        """
+        declared = _named(name, {item.name: item for item in self.manifest.migrations}, "migration")
+        if declared.down is None:
+            raise LookupError(f"the migration `{name}` has no `down`")
+        return self._migrated(declared.down)
 
     # -- triggers ------------------------------------------------------------------------------------------------
 
@@ -242,6 +289,40 @@ class FakePlatform:
         answer = self._run("route", route.handler, request)
         return msgspec.convert(answer, Response)
 
+    def webhook(
+        self,
+        name: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        attempts: int = 1,
+    ) -> wire.Delivery:
+        """Send to one of the plugin's webhooks, as its sender would: signatures are taken to be good. The delivery.
+
+        Args:
+            body: Bytes as they are; anything else goes as JSON.
+            attempts: How often the handler gets it, as it does when an answer was lost on the way.
+
+        Raises:
+            PluginError: What the handler raised; `webhook-refused` when the secret that it needs is not configured.
+        """
+        self._expect("active")
+        webhook = _named(name, {item.name: item for item in self.manifest.webhooks}, "webhook")
+        if webhook.verify != "none" and webhook.secret not in self._broker.secrets:
+            raise PluginError(
+                f"the secret `{webhook.secret}` is not set",
+                code="webhook-refused",
+                hint=f"FakePlatform(plugin, config={{{webhook.secret!r}: …}})",
+            )
+        request = webhook_request(name, body, query or {}, headers or {})
+        delivery = wire.Delivery(f"delivery_{next(self._numbers)}", 1)
+        for attempt in range(1, attempts + 1):
+            delivery = wire.Delivery(delivery.id, attempt)
+            with self.acting_as(None):
+                self._run("webhook", webhook.handler, request, delivery)
+        return delivery
+
     def widget(self, slot: str, context: Any = None) -> dict[str, Any] | None:
         """The plugin's widget for a slot, checked as a page would get it; None when it has nothing to show here.
 
@@ -268,6 +349,23 @@ class FakePlatform:
             return msgspec.convert(self._run("health", self.manifest.health.handler, None), Health)
         except (PluginError, msgspec.ValidationError) as error:
             return Health(False, str(error))
+
+    # -- who else is there -----------------------------------------------------------------------------------------
+
+    def neighbour(self, plugin: str, /, **functions: Callable[..., Any]) -> FakePlatform:
+        """Another plugin is at work; its public functions are these. What they raise is what it raises."""
+        self._broker.neighbours.put(plugin, functions)
+        return self
+
+    def connect(self, name: str, value: str = "a token", *, username: str = "") -> FakePlatform:
+        """Connect one of the plugin's connections, as an admin would; `value` is what its handle stands for."""
+        self._broker.web.connections.values[name] = value
+        self._broker.web.connections.usernames[name] = username
+        return self
+
+    def member(self, id: str, role: Role = "member", *, name: str = "", email: str = "", locale: str = "") -> None:
+        """A person joins the tenant."""
+        self._broker.people.add(id, role, name=name, email=email, locale=locale)
 
     # -- who acts, and what goes wrong ---------------------------------------------------------------------------
 
@@ -302,7 +400,12 @@ class FakePlatform:
     @property
     def grants(self) -> set[str]:
         """Permissions that are granted; may be changed."""
-        return self._broker.grants
+        return self._rights.grants
+
+    @property
+    def grant_filters(self) -> dict[str, list[Any]]:
+        """Grant → conditions of the rows that it is narrowed to; may be changed."""
+        return self._rights.filters
 
     @property
     def config(self) -> dict[str, Any]:
@@ -312,12 +415,37 @@ class FakePlatform:
     @property
     def storage(self) -> dict[str, Any]:
         """The plugin's key-value storage."""
-        return self._broker.storage
+        return self._broker.keeping.storage
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The plugin's files: path and content."""
+        return {path: file.data for path, file in self._broker.keeping.files.items()}
+
+    @property
+    def web(self) -> FakeWeb:
+        """The hosts that requests reach: they answer what the test has them say, and keep what they were asked."""
+        return self._broker.web
 
     @property
     def emitted(self) -> list[Emitted]:
         """Events that the plugin sent, oldest first."""
         return self._broker.emitted
+
+    @property
+    def notified(self) -> list[Told]:
+        """Notifications that members got, oldest first."""
+        return self._broker.people.told
+
+    @property
+    def calls_out(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Calls of other plugins' functions: plugin, function, arguments; oldest first."""
+        return self._broker.neighbours.calls
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        """What the plugin counted, summed over all calls."""
+        return self._metrics
 
     @property
     def logs(self) -> list[wire.Log]:
@@ -353,15 +481,33 @@ class FakePlatform:
     def _start_isolate(self) -> Isolate:
         """A new one, as a change of configuration retires the old."""
         broker = self._broker
-        return Isolate(self.plugin, self.manifest, self._config, sorted(broker.secrets), broker.answer, broker.log)
+        fresh = Isolate(self.plugin, self.manifest, self._config, sorted(broker.secrets), broker.answer, broker.log)
+        fresh.metrics = self._metrics
+        return fresh
 
     def _run(self, kind: str, handler: str, payload: Any, delivery: wire.Delivery | None = None) -> Any:
         number = next(self._numbers)
         context = wire.CallContext(
             self._tenant_id, f"invocation_{number}", kind, self.caller, delivery,
-            now=(self.now or datetime.now(UTC)).timestamp(),
+            now=(self.now or datetime.now(UTC)).timestamp(), locale=self.locale, execution=self.execution,
+            shared={"correlation_id": f"invocation_{number}", **self.shared} if self.shared else None,
         )  # fmt: skip
+        self._broker.entities.begin_call()
         return self._isolate.run(kind, handler, payload, context)
+
+    def _migrated(self, handler: str) -> FakePlatform:
+        tables = self._broker.tables
+        before = {table: dict(rows) for table, rows in tables.rows.items()}
+        tables.is_migrating = True
+        try:
+            self._run("lifecycle", handler, None)
+        except PluginError:
+            tables.rows.clear()
+            tables.rows.update(before)
+            raise
+        finally:
+            tables.is_migrating = False
+        return self
 
     def _lifecycle(self, hook: str) -> None:
         handler: str | None = getattr(self.manifest.lifecycle, hook)

@@ -13,7 +13,7 @@ from jackfield_sdk.context import Request
 from jackfield_sdk.errors import PluginError
 from jackfield_sdk.manifest import Route
 
-__all__ = ["KEPT_HEADERS", "find_route"]
+__all__ = ["KEPT_HEADERS", "find_route", "webhook_request"]
 
 KEPT_HEADERS = frozenset(
     {
@@ -21,7 +21,15 @@ KEPT_HEADERS = frozenset(
         "webhook-id", "webhook-timestamp", "webhook-signature", "stripe-signature",
     }
 )  # fmt: skip
-"""Request headers that reach a plugin."""
+"""Request headers that reach a route."""
+
+_HIDDEN = re.compile(
+    r"authorization|cookie|token|secret|api-?key|password|credential|forwarded|(x-real-ip|via|host|connection|"
+    r"content-length|transfer-encoding|te|upgrade|keep-alive|traceparent|tracestate)\Z"
+)
+"""Headers that do not reach a webhook."""
+_HEADERS = 64
+_HEADER_CHARS = 4_096
 
 
 def find_route(
@@ -49,6 +57,23 @@ def find_route(
         )  # fmt: skip
         return route, msgspec.to_builtins(request, builtin_types=(bytes,))
     raise PluginError(f"the plugin has no route {method.upper()} {parts.path}", code="route-unknown")
+
+
+def webhook_request(name: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
+    """What comes in at the address of a webhook, as it travels."""
+    sent = {key.lower(): value for key, value in headers.items()}
+    if body is not None and not isinstance(body, bytes):
+        sent.setdefault("content-type", "application/json")
+    kept = {
+        key: value
+        for key, value in sent.items()
+        if not _HIDDEN.search(key) and len(key) <= 100 and len(value) <= _HEADER_CHARS
+    }
+    request = Request(
+        method="POST", path=f"/webhooks/{name}", query=dict(query), headers=dict(sorted(kept.items())[:_HEADERS]),
+        body=_bytes(body),
+    )  # fmt: skip
+    return msgspec.to_builtins(request, builtin_types=(bytes,))
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -32,12 +32,15 @@ from jackfield.http.errors import (
     UnauthenticatedError,
 )
 from jackfield.http.idempotency import Answer, Answers, IdempotencyMiddleware, Reservation
+from jackfield.http.language import AcceptLanguage, is_language_tag, preferred_language
 from jackfield.http.paging import Page, PageParams, PageRequest, Slice, cut, decode_cursor, encode_cursor
 from jackfield.http.problems import Problem, add_problem_handlers, problem_responses
 from jackfield.http.trace_context import TraceMiddleware
+from jackfield.http.translation import TranslationMiddleware
 
 __all__ = [
     "ROLES",
+    "AcceptLanguage",
     "AdminCaller",
     "Answer",
     "Answers",
@@ -66,11 +69,14 @@ __all__ = [
     "Slice",
     "TooManyRequestsError",
     "TraceMiddleware",
+    "TranslationMiddleware",
     "UnauthenticatedError",
     "add_problem_handlers",
     "cut",
     "decode_cursor",
     "encode_cursor",
+    "is_language_tag",
+    "preferred_language",
     "problem_responses",
     "require",
 ]

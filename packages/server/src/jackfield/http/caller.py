@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, cast, get_args
 
 from fastapi import Depends, Request
@@ -37,6 +37,8 @@ class Caller:
     Attributes:
         tenant_id: None for operators and publishers.
         member_id: None when the token stands for a program instead of a person.
+        locale: The member's own setting.
+        tenant_locale: What the tenant's members speak unless they say otherwise.
     """
 
     role: Role
@@ -44,6 +46,8 @@ class Caller:
     member_id: str | None = None
     publisher_id: str | None = None
     token_id: str | None = None
+    locale: str | None = field(default=None, compare=False)
+    tenant_locale: str | None = field(default=None, compare=False)
 
     @property
     def tenant(self) -> str:

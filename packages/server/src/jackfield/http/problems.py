@@ -170,7 +170,9 @@ async def _on_framework(_request: Request, error: Exception) -> Response:
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:
-    _log.error("request-failed", method=request.method, path=request.url.path, exc_info=error)
+    # The pattern rather than the path, which may be a secret: the address of a webhook is one.
+    path = getattr(request.scope.get("route"), "path", None) or request.url.path
+    _log.error("request-failed", method=request.method, path=path, exc_info=error)
     return _document(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal-error",

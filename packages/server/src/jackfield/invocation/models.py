@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jackfield.capabilities.context import Staging
+from jackfield.capabilities.origin import Origin
 from jackfield_sdk.manifest import Manifest
-from jackfield_sdk.wire import Caller, Delivery, Failure
+from jackfield_sdk.wire import Caller, Delivery, Execution, Failure
 
 __all__ = ["ActiveInstallation", "Invocation", "Kind", "Outcome", "Status"]
 
-Kind = Literal["filter", "event", "function", "route", "widget", "lifecycle", "health", "config-check"]
+Kind = Literal[
+    "filter", "event", "function", "route", "widget", "schedule", "webhook", "lifecycle", "health", "config-check"
+]  # fmt: skip
 
 Status = Literal[
     "ok", "error", "user-error", "veto", "retry", "timeout", "cpu", "memory", "crashed", "violation", "refused",
@@ -35,6 +39,8 @@ class ActiveInstallation:
         image_path: Code image in the store.
         config: Configuration without secrets.
         secret_names: Secret fields that are set.
+        grant_filters: Grant → the rows that the tenant narrowed it to, as plain data.
+        staging: The copy of its data that it works on while that is moved to another release.
         revision: Isolates of older revisions are retired.
     """
 
@@ -49,6 +55,8 @@ class ActiveInstallation:
     config: Mapping[str, Any]
     secret_names: tuple[str, ...]
     revision: int
+    grant_filters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    staging: Staging | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Invocation:
         payload: Plain data.
         timeout_ms: The handler's budget; the platform's limit applies when it is lower.
         is_plain: The payload has been checked, and has only values that need no conversion.
+        origin: How it came about through other plugins, and what was handed along; None for the usual call.
+        execution: In what it takes part, when the kind does not say it all.
     """
 
     installation: ActiveInstallation
@@ -72,6 +82,8 @@ class Invocation:
     delivery: Delivery | None = None
     locale: str = "en"
     is_plain: bool = False
+    origin: Origin | None = None
+    execution: Execution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,7 @@ class Outcome:
     Attributes:
         value: Plain data when `status` is `ok`.
         failure: Why not, otherwise.
+        metrics: What the handler counted of its own.
     """
 
     invocation_id: str
@@ -90,6 +103,7 @@ class Outcome:
     duration_ms: float = 0.0
     cpu_ms: float = 0.0
     host_calls: int = 0
+    metrics: Mapping[str, int] | None = None
 
     @property
     def is_ok(self) -> bool:

@@ -1,9 +1,10 @@
-"""Takes secrets out of what is kept and told of a call: error messages, traces, log lines.
+"""Takes secrets out of what a call leaves: error messages, traces, log lines, results, what it hands to others.
 
 Exactly, where it is known what to look for: the values that were revealed to the installation on this node, in the
 encodings that come about by themselves (base64 at any offset, hex, percent, JSON and Python escapes), whole or in part.
-By their look, where it is not: bearer tokens, keys of well-known services, `password = …`. This is for authors who log
-too much. Who wants to hide what they write can: the log is the tenant's own, and egress is where theft is stopped.
+By their look, where it is not: bearer tokens, keys of well-known services, `password = …`. What a plugin returns is
+data and no message: in that, only what is known is masked, and nothing for its look. This is for authors who log too
+much. Who wants to hide what they write can: the log is the tenant's own, and egress is where theft is stopped.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _LEAP = 64
 _NAME_CHARS = 40
 _SHORT = 6
 """Anything shorter is masked only where it stands as a word of its own."""
+_LEAST = 8
+"""Anything shorter is left alone in data: a number of four digits is a year as well."""
 WITHHELD = "[withheld: the plugin knows more secrets than can be looked for]"
 
 
@@ -66,6 +69,10 @@ class SecretBook:
         if len(self._values) > _INSTALLATIONS:
             gone, _ = self._values.popitem(last=False)
             self._indexes.pop(gone, None)
+
+    def knows(self, installation_id: str) -> bool:
+        """Whether there is anything to look for."""
+        return installation_id in self._values
 
     def redaction(self, installation_id: str) -> Redaction:
         """For what one call leaves."""
@@ -126,6 +133,33 @@ class Redaction:
             return [self.data(item) for item in cast("list[Any]", value)]
         return value
 
+    def sees(self, data: bytes) -> bool:
+        """Whether a known secret stands in some text of this msgpack: one pass over the whole, and when there is none,
+        nothing has to be taken apart."""
+        return self._index is not None and bool(self._index.known(data.decode("utf-8", "replace")))
+
+    def known(self, value: Any) -> Any:
+        """Data without the secrets that are known; what merely looks like one stays. Bytes are searched as text."""
+        if isinstance(value, str):
+            return self._known(value)
+        if isinstance(value, bytes):
+            text = value.decode("utf-8", "surrogateescape")
+            clean = self._known(text)
+            return value if clean is text else clean.encode("utf-8", "surrogateescape")
+        if isinstance(value, dict):
+            items = cast("dict[Any, Any]", value).items()
+            return {self.known(name): self.known(item) for name, item in items}
+        if isinstance(value, list):
+            return [self.known(item) for item in cast("list[Any]", value)]
+        return value
+
+    def _known(self, text: str) -> str:
+        spans = None if self._index is None else self._index.known(text)
+        if not spans:
+            return text
+        self.leaks += len(spans)
+        return telemetry.cover(text, spans)
+
     def _fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         clean: dict[str, Any] = {}
         for name, value in fields.items():
@@ -150,10 +184,11 @@ class Redaction:
 class _Index:
     """All forms of an installation's secrets, made ready to be searched for."""
 
-    __slots__ = ("_forms", "_grams", "_shorter", "is_too_large")
+    __slots__ = ("_forms", "_grams", "_shorter", "_values", "is_too_large")
 
     def __init__(self, values: Iterable[str]) -> None:
         known = list(values)
+        self._values = [value for value in known if len(value) >= _LEAST]
         self.is_too_large = sum(map(len, known)) > _KNOWN_CHARS
         forms: dict[str, None] = {}
         if not self.is_too_large:
@@ -169,19 +204,34 @@ class _Index:
                 if len(alike) < _ALIKE:
                     alike.append((form, place))
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where they stand, in order and without overlap."""
-        found = self._search(text)
+    def known(self, text: str) -> list[tuple[int, int]]:
+        """Where they stand in data: none that is short, and nothing that a cut may have left."""
+        if len(text) < _LEAST:
+            return []
+        if not self.is_too_large:
+            return self.spans(text, _LEAST)
+        # To withhold all data would be the end of the plugin: at least what stands there as it is.
+        return _joined([span for value in self._values for span in _places(text, value, is_word=False)])
+
+    def spans(self, text: str, least: int = 0) -> list[tuple[int, int]]:
+        """Where they stand, in order and without overlap.
+
+        Args:
+            least: The text is data, in which nothing shorter is looked for, nor what a cut may have left.
+        """
+        found = self._search(text, least)
         # A text in a text in a text: quotes are escaped each time anew, so they are also searched for without escapes.
         bare = text.replace("\\", "")
-        if len(bare) != len(text) and (seen := self._search(bare)):
+        if len(bare) != len(text) and (seen := self._search(bare, least)):
             places = [place for place, character in enumerate(text) if character != "\\"]
             found += [(places[start], places[end - 1] + 1) for start, end in seen]
         return _joined(found)
 
-    def _search(self, text: str) -> list[tuple[int, int]]:
+    def _search(self, text: str, least: int) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
         for form, is_word in self._shorter:
+            if len(form) < least:
+                continue
             found += _places(text, form, is_word)
             if len(found) > _PLACES:
                 return [(0, len(text))]
@@ -201,7 +251,7 @@ class _Index:
                         place = max(place + _STRIDE, end - end % _STRIDE)
                         continue
                 place += _STRIDE
-            if len(text) >= _CUT_CHARS:
+            if len(text) >= _CUT_CHARS and not least:
                 found += self._edges(text)
         return found
 

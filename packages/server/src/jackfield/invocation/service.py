@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from jackfield.capabilities import CapabilityContext, Gate, Tally
+from jackfield.capabilities import CapabilityContext, Gate, LeakBook, Tally
 from jackfield.capabilities.log import tidy_lines
 from jackfield.capabilities.plain import NotPlainError, decode_plain
+from jackfield.capabilities.tally import Sent
 from jackfield.clock import Clock
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
@@ -26,17 +27,27 @@ from jackfield.settings import CeilingSettings, LimitSettings
 from jackfield.tracing import Tracing, incoming, trace_id_of
 from jackfield_sdk import wire
 from jackfield_sdk.errors import WireError
+from jackfield_sdk.metrics import MOST, MOST_NAMES, NAME_CHARS
 
 __all__ = ["Invoker", "RecordSink"]
 
 _log = structlog.get_logger("jackfield.invocation")
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _STATUS_OF_KIND: dict[str, Status] = {"user": "user-error", "veto": "veto", "retry": "retry"}
+_METRIC = re.compile(r"[a-z][a-z0-9_]*\Z")
 _TEXT_CHARS = 2000
 _TRACE_CHARS = 8000
 _SPECS = 10_000
 _YEAR_S = 366 * 24 * 3600
 _TOLD_TO_OTHERS = frozenset({"health", "config-check", "lifecycle"})
+_SETTLED = frozenset({"config-check", "lifecycle"})
+"""Steps of an operation that holds the plugin, or tries out what is not in force: their grants are those given here."""
+_HANDED_ON = {
+    "data": True, "events": True, "functions": True, "notify": True,
+    "files": False, "storage": False, "tables": False,
+}  # fmt: skip
+"""Capabilities that a secret should not be handed to → whether it is masked. `http` is not among them: what it sends
+goes where the secret belongs, or nowhere."""
 _QUIET = Redaction(None)
 """Of a call that left no text to be searched."""
 
@@ -56,6 +67,7 @@ class Invoker:
         limits: The platform's; a manifest may ask for less. Used when there is no `limit_source`.
         admissions: Asked in order before each call; the first that objects keeps it out.
         tracing: Makes spans of calls and of what they do; none when absent.
+        leaks: Told where secrets were seen; nobody when absent.
     """
 
     def __init__(
@@ -69,6 +81,7 @@ class Invoker:
         admissions: Sequence[Admission] = (),
         tracing: Tracing | None = None,
         limit_source: LimitSource | None = None,
+        leaks: LeakBook | None = None,
     ) -> None:
         self._executor = executor
         self._gate = gate
@@ -80,6 +93,7 @@ class Invoker:
         self._operations: Mapping[str, tuple[str, ...]] = {} if tracing is None else gate.operations
         self._specs: dict[str, tuple[ActiveInstallation, IsolateSpec]] = {}
         self._secrets = SecretBook()
+        self._leaks = leaks
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one handler. Every end is an outcome, and leaves one record."""
@@ -145,6 +159,14 @@ class Invoker:
             invocation.delivery,
             installation.config,
             tally,
+            installation.grant_filters,
+            is_settled=invocation.kind in _SETTLED,
+            chain=() if invocation.origin is None else invocation.origin.chain,
+            origin=invocation.origin,
+            staging=installation.staging,
+            deadline=started_at + request.limits.wall_ms / 1000,
+            locale=invocation.locale,
+            handler=f"{invocation.kind} {invocation.name}",
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
@@ -167,8 +189,11 @@ class Invoker:
         return self._finish(invocation, invocation_id, started_at, result, tally)
 
     async def _answer(self, scope: CapabilityContext, call: wire.HostCall) -> wire.HostReply:
+        arguments = bytes(call.arguments)
+        if (scope.tally.revealed or self._secrets.knows(scope.installation_id)) and call.capability in _HANDED_ON:
+            arguments = self._searched(scope, call.capability, arguments)
         try:
-            value = await self._gate.call(scope, call.capability, call.operation, bytes(call.arguments))
+            value = await self._gate.call(scope, call.capability, call.operation, arguments)
         except JackfieldError as error:
             return wire.HostReply(call.id, failure=wire.Failure(error.code, str(error), error.hint))
         except Exception:
@@ -176,6 +201,27 @@ class Invoker:
             _log.exception("capability failed", capability=call.capability, operation=call.operation)
             return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
         return wire.HostReply(call.id, msgspec.Raw(value))
+
+    def _searched(self, scope: CapabilityContext, capability: str, arguments: bytes) -> bytes:
+        """What is handed to a capability, without secrets where others get to see it. What the plugin keeps for itself
+        stays as it is, and is reported."""
+        self._secrets.learn(scope.installation_id, scope.tally.revealed)
+        redaction = self._secrets.redaction(scope.installation_id)
+        if not redaction.sees(arguments):
+            return arguments
+        is_masked = _HANDED_ON[capability]
+        if is_masked:
+            try:
+                arguments = wire.encode(redaction.known(decode_plain(arguments, max_depth=64, allow_nul=True)))
+            except NotPlainError:
+                # Nothing that could be handed on: the gate says so.
+                return arguments
+        if self._leaks is not None:
+            self._leaks.note(
+                scope.tenant_id, scope.installation_id, scope.slug, capability, scope.handler, scope.invocation_id,
+                redaction.leaks or 1, is_masked=is_masked,
+            )  # fmt: skip
+        return arguments
 
     async def _run_traced(
         self, tracing: Tracing, spec: IsolateSpec, request: CallRequest, answer: HostCalls
@@ -209,6 +255,7 @@ class Invoker:
     async def retire(self, installation_id: str) -> None:
         """The next call starts with a new isolate; busy ones end after their call."""
         self._specs.pop(installation_id, None)
+        self._gate.forget(installation_id)
         await self._executor.retire(installation_id)
 
     def _request(self, invocation: Invocation, invocation_id: str, started_at: float, tally: Tally) -> CallRequest:
@@ -227,6 +274,8 @@ class Invoker:
             invocation.locale,
             started_at,
             tally.traceparent,
+            invocation.execution,
+            None if invocation.origin is None else invocation.origin.shared,
         )
         return CallRequest(
             invocation.kind,
@@ -280,13 +329,26 @@ class Invoker:
         installation, caller = invocation.installation, invocation.caller
         if tally.revealed:
             self._secrets.learn(installation.id, tally.revealed)
-        is_quiet = result.status == "ok" and not result.log and invocation.kind not in _TOLD_TO_OTHERS
+        is_quiet = (
+            result.status == "ok"
+            and not result.log
+            and invocation.kind not in _TOLD_TO_OTHERS
+            and not self._secrets.knows(installation.id)
+        )
         redaction = _QUIET if is_quiet else self._secrets.redaction(installation.id)
         depth = self._limits_of(installation).payload_depth
         status, failure, value = self._judge(result, invocation.kind, redaction, depth)
         if refused:
             status = "refused"
+        leaked = redaction.leaks
+        metrics = None if result.metrics is None else _counted(result.metrics)
+        origin = invocation.origin
         log = tidy_lines(redaction.lines(result.log)) if result.log and "log" in installation.grants else []
+        if redaction.leaks:
+            place = "result" if status == "ok" else "error"
+            self._report(invocation, invocation_id, {place: leaked, "log": redaction.leaks - leaked})
+        if tally.requests is not None:
+            log += self._secrets.redaction(installation.id).lines(_sent(tally.requests))
         outcome = Outcome(
             invocation_id,
             status,
@@ -295,6 +357,7 @@ class Invoker:
             result.duration_us / 1000,
             result.cpu_us / 1000,
             result.host_calls,
+            metrics,
         )
         self._records.record(
             InvocationRecord(
@@ -327,9 +390,26 @@ class Invoker:
                 secret_leaks=redaction.leaks,
                 trace_id=trace_id_of(tally.traceparent),
                 is_cold=result.is_cold,
+                parent_id=origin.chain[-1].invocation_id if origin is not None and origin.chain else None,
+                chain=None if origin is None else [each.slug for each in origin.chain] or None,
+                called_cpu_us=tally.called_cpu_us,
+                metrics=metrics,
+                permissions=tally.permissions,
             )
         )
         return outcome
+
+    def _report(self, invocation: Invocation, invocation_id: str, places: Mapping[str, int]) -> None:
+        """Have it told to the tenant's admins that secrets were seen, and where."""
+        if self._leaks is None:
+            return
+        installation = invocation.installation
+        for place, count in places.items():
+            if count:
+                self._leaks.note(
+                    installation.tenant_id, installation.id, installation.slug, place,
+                    f"{invocation.kind} {invocation.name}", invocation_id, count,
+                )  # fmt: skip
 
     def _judge(
         self, result: CallResult, kind: Kind, redaction: Redaction, depth: int
@@ -340,14 +420,29 @@ class Invoker:
             except (NotPlainError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 text = f"the result is not plain data: {error}"
                 return "error", wire.Failure("result-not-data", text[:_TEXT_CHARS], "Return what JSON can carry."), None
-            # What others than the plugin's own callers read of it is a message, whatever it is called.
-            return "ok", None, redaction.data(value) if kind in _TOLD_TO_OTHERS else value
+            if kind in _TOLD_TO_OTHERS:
+                # What others than the plugin's own callers read of it is a message, whatever it is called.
+                value = redaction.data(value)
+            elif redaction.sees(bytes(result.value)):
+                value = redaction.known(value)
+            return "ok", None, value
         failure = _clean(result.failure or wire.Failure("plugin-error", "the plugin failed"), redaction)
         if result.status == "failed":
             return _STATUS_OF_KIND.get(failure.kind, "error"), failure, None
         if result.status == "unsealed":
             return "refused", failure, None
         return result.status, failure, None
+
+
+def _counted(metrics: Mapping[str, int]) -> dict[str, int] | None:
+    """What a handler says that it counted, as far as its SDK lets it say so: a plugin can speak past that."""
+    counts: dict[str, int] = {}
+    for name, count in metrics.items():
+        if len(counts) == MOST_NAMES:
+            break
+        if len(name) <= NAME_CHARS and _METRIC.match(name) and 0 <= count <= MOST:
+            counts[name] = count
+    return counts or None
 
 
 def _plain(data: bytes, depth: int) -> object:
@@ -378,6 +473,18 @@ def _response(raw: msgspec.Raw) -> dict[str, object]:
     body = bytes(answer.body)
     value = msgspec.msgpack.decode(body, type=bytes) if body[0] in _BINARY else decode_plain(body, allow_nul=True)
     return {"body": value, "status": answer.status, "content_type": answer.content_type, "headers": answer.headers}
+
+
+def _sent(requests: Iterable[Sent]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Lines for requests that left the platform: where to and how it went, nothing of what was in them."""
+    return [
+        (
+            "warning" if one.code else "info",
+            f"{one.method} {one.host or '(no URL)'}: {one.code or one.status}",
+            {"host": one.host, "status": one.status, "bytes": one.size, "duration_ms": one.duration_ms},
+        )
+        for one in requests
+    ]
 
 
 def _clean(failure: wire.Failure, redaction: Redaction) -> wire.Failure:

@@ -84,6 +84,7 @@ class CallResult:
         is_cold: Whether a process had to be started for it.
         is_unstarted: Whether it is certain that no line of the handler has run: the process ended before it read the
             call. Such a call can be made again.
+        metrics: What the handler counted of its own, as it says; None when it counted nothing.
     """
 
     status: Status
@@ -95,6 +96,7 @@ class CallResult:
     peak_kb: int = 0
     is_cold: bool = False
     is_unstarted: bool = False
+    metrics: Mapping[str, int] | None = None
     log: list[LogLine] = field(default_factory=list[LogLine])
 
 

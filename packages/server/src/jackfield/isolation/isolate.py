@@ -26,6 +26,8 @@ _READ_BYTES = 256 * 1024
 _THREADS = 32
 _FLOOD = 10
 """Times the output limit at which an isolate that floods its log is ended."""
+_WAITS = "functions"
+"""The capability behind which there is another isolate's call."""
 _QUEUED = 1000
 """Messages that may wait for us to read them; together they may be as long as the longest."""
 _FATAL_SIGNALS = {31: "violation"}
@@ -50,6 +52,7 @@ class Isolate:
         load_s: How long its plugin took to load, or one like it; 0 until that is known.
         on_lost: Told when it has ended and the node has not asked for it.
         on_word: Told when it has said something.
+        on_rest: Told when it begins to wait for a call of another plugin, and when it has its answer.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class Isolate:
         "memory_mb",
         "number",
         "on_lost",
+        "on_rest",
         "on_word",
     )  # fmt: skip
 
@@ -106,6 +110,7 @@ class Isolate:
         self.footprint_kb = 0
         self.on_lost: Callable[[Isolate], None] | None = None
         self.on_word: Callable[[], None] | None = None
+        self.on_rest: Callable[[Isolate, bool], None] | None = None
         self.is_worn = False
         self.load_s = 0.0
         self._assigned_at = 0.0
@@ -308,6 +313,8 @@ class Isolate:
                         f"a capability call of {len(data)} bytes, at most {limits.host_call_bytes}",
                     )
                     reply = wire.HostReply(message.id, failure=failure)
+                elif message.capability == _WAITS and self.on_rest is not None:
+                    reply = await self._rest(host_calls, message)
                 else:
                     reply = await host_calls(message)
                 self._write(wire.frame(reply))
@@ -327,6 +334,17 @@ class Isolate:
                     self.kill("crashed")
                     return
 
+    async def _rest(self, host_calls: HostCalls, message: wire.HostCall) -> wire.HostReply:
+        """Answer a call during which this isolate only waits for another one: what it holds is that one's to use."""
+        on_rest = self.on_rest
+        if on_rest is None:
+            return await host_calls(message)
+        on_rest(self, True)
+        try:
+            return await host_calls(message)
+        finally:
+            on_rest(self, False)
+
     def _on_ready(self, message: wire.Ready) -> None:
         if self._ready is not None:
             raise WireError("`ready` twice")
@@ -345,8 +363,10 @@ class Isolate:
         elif message.failure is not None:
             result.status = "memory" if message.failure.code == "memory-exceeded" else "failed"
             result.failure = message.failure
+            result.metrics = message.metrics
         else:
             result.value = message.value
+            result.metrics = message.metrics
         if self._frames or self._reader.pending_bytes:
             raise WireError("more messages after the result")
 

@@ -261,7 +261,8 @@ class IsolatePool:
         place = self._place(spec)
         place.asking += 1
         try:
-            return self._take(place, spec) or await self._wait(place, spec, started, request)
+            is_nested = _is_nested(request)
+            return self._take(place, spec, is_nested) or await self._wait(place, spec, started, request)
         finally:
             place.asking -= 1
             self._tidy(place)
@@ -280,13 +281,13 @@ class IsolatePool:
         self._slots.note(place.tenant)
         return place
 
-    def _take(self, place: Place, spec: IsolateSpec) -> Isolate | None:
+    def _take(self, place: Place, spec: IsolateSpec, is_nested: bool) -> Isolate | None:
         """An isolate at once; None when somebody is before this call, or there is none."""
         if place.queue or not self._slots.has_one_for(place.tenant):
             return None
-        return self._obtain(place, spec)
+        return self._obtain(place, spec, is_nested)
 
-    def _obtain(self, place: Place, spec: IsolateSpec) -> Isolate | None:
+    def _obtain(self, place: Place, spec: IsolateSpec, is_nested: bool) -> Isolate | None:
         """An isolate and a slot for a call; None when there is no isolate, and no room for one.
 
         Raises:
@@ -294,7 +295,7 @@ class IsolatePool:
         """
         isolate = self._warm(place, spec.key)
         if isolate is None:
-            if not self._has_room(place, spec):
+            if not self._has_room(place, spec, is_nested):
                 return None
             try:
                 isolate = self._spawn(place, spec)
@@ -315,25 +316,37 @@ class IsolatePool:
             self._forget(isolate)
         return None
 
-    def _has_room(self, place: Place, spec: IsolateSpec) -> bool:
-        """Whether one more isolate may be started for an installation. Idle ones make room for it."""
+    def _has_room(self, place: Place, spec: IsolateSpec, is_nested: bool = False) -> bool:
+        """Whether one more isolate may be started for an installation. Idle ones make room for it.
+
+        Args:
+            is_nested: For a call of another plugin, which waits for it. Where all that is in the way waits as well,
+                nothing goes on unless one such call can begin. Chains are short and have no circles, so the limits are
+                gone over by a few.
+        """
         tenant = place.tenant
-        if not self._supervisor.is_ready or place.fresh >= spec.concurrency:
+        if not self._supervisor.is_ready:
+            return False
+        if place.fresh >= spec.concurrency and not (is_nested and place.fresh <= place.resting):
             return False
         if place.held_until and asyncio.get_running_loop().time() < place.held_until:
             return False
         most = spec.tenant_isolates or self._settings.tenant_isolates or max(8, self._settings.budget // 4)
         while tenant.isolates >= most:
             if not tenant.idle:
+                if is_nested and tenant.isolates <= tenant.resting:
+                    break
                 return False
             self._end(next(iter(tenant.idle)))
         while self._count >= self._settings.budget:
             if not self._evict():
+                if is_nested and self._count <= self._slots.resting:
+                    break
                 return False
         memory = self._memory
         expected_kb = memory.expected_kb(place.footprint_kb, spec.memory_mb)
         while not memory.fits(expected_kb):
-            if not self._count:
+            if not self._count or (is_nested and self._count <= self._slots.resting):
                 # Nothing of ours is in the way. Without this, a machine that is short for other reasons would run
                 # nothing at all, where one isolate is about what a query of the database takes.
                 break
@@ -351,6 +364,7 @@ class IsolatePool:
         spare = self._spares.take(spec) if place.crashes <= _CRASHES_FREE else None
         isolate = spare or self._spares.make(spec)
         isolate.on_lost = self._on_lost
+        isolate.on_rest = self._on_rest
         isolate.footprint_kb = self._memory.expected_kb(place.footprint_kb, spec.memory_mb)
         self._memory.taken_kb += isolate.footprint_kb
         self._memory.promise(isolate.footprint_kb)
@@ -376,7 +390,7 @@ class IsolatePool:
         left_s = started + request.limits.wall_ms / 1000 - time.monotonic()
         if not self._supervisor.is_ready:
             left_s = min(left_s, _ZYGOTE_WAIT_S)
-        waiter = Waiter(spec, loop.create_future())
+        waiter = Waiter(spec, loop.create_future(), is_nested=_is_nested(request))
         self._turns.join(place, waiter)
         try:
             # Neither cancels the future nor loses its result when this task is cancelled.
@@ -430,7 +444,7 @@ class IsolatePool:
                     continue
                 waiter = place.queue[0]
                 try:
-                    isolate = self._obtain(place, waiter.spec)
+                    isolate = self._obtain(place, waiter.spec, waiter.is_nested)
                 except (IsolationError, OSError) as error:
                     self._turns.leave(place, waiter)
                     waiter.isolate.set_exception(error)
@@ -606,6 +620,10 @@ class IsolatePool:
         self._place(spec).replaced_at = now
         self._load_ahead(isolate)
 
+    def _on_rest(self, isolate: Isolate, rests: bool) -> None:
+        """An isolate begins to wait for a call of another plugin, or has its answer."""
+        (self._slots.rest if rests else self._slots.wake)(isolate)
+
     def _on_new_zygote(self) -> None:
         """Isolates are asked of another zygote from now on, spares too; those who waited for it have their turn."""
         self._zygote_kb = self._supervisor.zygote_kb()
@@ -685,6 +703,12 @@ class IsolatePool:
         _log.error("the machine is short of memory: a running call is ended", plugin=isolate.spec.slug,
             owner=isolate.spec.owner, kb=isolate.footprint_kb)  # fmt: skip
         isolate.kill("overloaded")
+
+
+def _is_nested(request: CallRequest) -> bool:
+    """Whether a call of another plugin waits for this one."""
+    execution = request.context.execution
+    return execution is not None and execution.depth > 0
 
 
 def _unsealed(error: IsolationError | OSError) -> CallResult:

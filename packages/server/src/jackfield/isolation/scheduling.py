@@ -31,11 +31,13 @@ class Waiter:
 
     Attributes:
         is_stale: What it asks for has been retired since.
+        is_nested: A call of another plugin waits for it.
     """
 
     spec: IsolateSpec
     isolate: asyncio.Future[Isolate | None]
     is_stale: bool = False
+    is_nested: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +47,7 @@ class Tenant:
     Attributes:
         isolates: Living ones.
         running: Calls that hold a slot.
+        resting: Calls that wait for one of another plugin.
         clock: Nanoseconds used, as fair queueing counts.
         used_ns: Nanoseconds used recently; fades.
         is_over: Uses more than its part while others are there.
@@ -60,6 +63,7 @@ class Tenant:
     waiters: int = 0
     isolates: int = 0
     running: int = 0
+    resting: int = 0
     clock: float = 0.0
     used_ns: float = 0.0
     is_over: bool = False
@@ -75,6 +79,7 @@ class Place:
     Attributes:
         asking: Calls that have no isolate yet.
         fresh: Isolates that are not retired.
+        resting: Isolates whose calls wait for one of another plugin.
         crashes: Isolates in a row that have ended badly.
         held_until: Event loop time before which no isolate is started, because of them.
         call_s: How long its calls take.
@@ -90,6 +95,7 @@ class Place:
     queue: deque[Waiter] = field(default_factory=deque[Waiter])
     asking: int = 0
     fresh: int = 0
+    resting: int = 0
     crashes: int = 0
     held_until: float = 0.0
     clock: float = 0.0
@@ -112,13 +118,16 @@ class Turns:
         self._clock = 0.0
 
     def join(self, place: Place, waiter: Waiter) -> None:
-        """Wait behind the calls of the same installation."""
+        """Wait behind the calls of the same installation; who is waited for comes before those who are not."""
         tenant = place.tenant
         if not tenant.waiters and not tenant.running:
             tenant.clock = max(tenant.clock, self._clock)
         if not place.queue:
             place.clock = max(place.clock, min((other.clock for other in tenant.waiting), default=place.clock))
-        place.queue.append(waiter)
+        if waiter.is_nested:
+            place.queue.insert(sum(other.is_nested for other in place.queue), waiter)
+        else:
+            place.queue.append(waiter)
         tenant.waiting[place] = None
         tenant.waiters += 1
         self.waiting[tenant] = None

@@ -56,6 +56,7 @@ class Running:
         burnt_ns: What it has used since its process was last let run like others.
         starved: Ticks in a row in which it wanted a processor and got none.
         is_parked: It sleeps, and holds no slot.
+        rests: It waits for a call of another plugin.
     """
 
     place: Place
@@ -65,6 +66,7 @@ class Running:
     burnt_ns: int = 0
     starved: int = 0
     is_parked: bool = False
+    rests: bool = False
 
 
 class Slots:
@@ -79,6 +81,8 @@ class Slots:
     def __init__(self, count: int, turns: Turns, on_free: Callable[[], None]) -> None:
         self.busy: dict[Isolate, Running] = {}
         """In order of their beginning."""
+        self.resting = 0
+        """Of these, how many wait for a call of another plugin."""
         self._count = count
         self._turns = turns
         self._on_free = on_free
@@ -120,10 +124,43 @@ class Slots:
     def end(self, isolate: Isolate) -> Running:
         """It is over."""
         running = self.busy.pop(isolate)
+        if running.rests:
+            running.place.tenant.resting -= 1
+            running.place.resting -= 1
+            self.resting -= 1
         if not running.is_parked:
             running.place.tenant.running -= 1
             self._taken -= 1
         return running
+
+    def rest(self, isolate: Isolate) -> None:
+        """Its call waits for another one: it gives its slot back now, and not when that is noticed."""
+        running = self.busy.get(isolate)
+        if running is None:
+            return
+        running.rests = True
+        running.place.tenant.resting += 1
+        running.place.resting += 1
+        self.resting += 1
+        if not running.is_parked:
+            running.is_parked = True
+            running.place.tenant.running -= 1
+            self._taken -= 1
+        self._on_free()
+
+    def wake(self, isolate: Isolate) -> None:
+        """What it waited for has ended. It goes on at once: to wait could be to wait for somebody who waits for it."""
+        running = self.busy.get(isolate)
+        if running is None or not running.rests:
+            return
+        running.rests = False
+        running.place.tenant.resting -= 1
+        running.place.resting -= 1
+        self.resting -= 1
+        if running.is_parked:
+            running.is_parked = False
+            running.place.tenant.running += 1
+            self._taken += 1
 
     def stop(self) -> None:
         """Look no more."""

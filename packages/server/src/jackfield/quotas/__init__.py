@@ -23,7 +23,7 @@ from jackfield.quotas.errors import (
 from jackfield.quotas.interfaces import Holding, Inventory
 from jackfield.quotas.ledger import QuotaFailure
 from jackfield.quotas.limits import LIMIT_NAMES, LimitBook, effective
-from jackfield.quotas.operating import Operating
+from jackfield.quotas.operating import RULES, Operating
 from jackfield.quotas.plans import Policy, Space, policy_of
 from jackfield.quotas.repository import purge
 from jackfield.quotas.service import Quotas, exceeded
@@ -31,6 +31,7 @@ from jackfield.quotas.usage import PluginUsage, QuotaUsage, Usage, UsageReader
 
 __all__ = [
     "LIMIT_NAMES",
+    "RULES",
     "Capacity",
     "CapacityError",
     "Holding",

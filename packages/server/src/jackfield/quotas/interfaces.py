@@ -8,7 +8,7 @@ from typing import Protocol
 
 from jackfield_sdk.manifest import Manifest
 
-__all__ = ["Call", "Ended", "Holding", "Installed", "Inventory"]
+__all__ = ["Call", "Caused", "Ended", "Holding", "Installed", "Inventory", "Origin"]
 
 
 class Installed(Protocol):
@@ -38,6 +38,23 @@ class Call(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def origin(self) -> Origin | None: ...
+
+
+class Caused(Protocol):
+    """A call within which another one is made; `capabilities.CapabilityContext` in a node."""
+
+    @property
+    def installation_id(self) -> str: ...
+
+
+class Origin(Protocol):
+    """How a call came about; `capabilities.Origin` in a node."""
+
+    @property
+    def chain(self) -> Sequence[Caused]: ...
 
 
 class Ended(Protocol):

@@ -146,6 +146,12 @@ class Account:
         if self.cpu_us >= self.cpu_cap or self.host_calls >= self._host_calls_cap:
             self.is_spent = True
 
+    def pay(self, cpu_us: int, host_calls: int) -> None:
+        """It has had another plugin work for it."""
+        self.cpu_us += cpu_us
+        self.host_calls += host_calls
+        self._look()
+
     def send(self, size: int) -> None:
         """So many bytes went out."""
         self.egress_bytes += size
@@ -185,9 +191,14 @@ class Account:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def refusal(self, now: float) -> QuotaFailure | None:
-        """Why no call can be let in; None when one can."""
-        limit = self.quotas.concurrency
+    def refusal(self, now: float, *, is_nested: bool = False) -> QuotaFailure | None:
+        """Why no call can be let in; None when one can.
+
+        Args:
+            is_nested: It is made within another one, which waits for it and holds a place already: to make it wait for
+                a place could be to make it wait for itself.
+        """
+        limit = None if is_nested else self.quotas.concurrency
         if limit is not None and self.running + self.elsewhere >= limit:
             return self._failure("concurrency", limit, self.running + self.elsewhere, 1.0)
         for at, quota in enumerate(RATES):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
+from jackfield.db import Database, tell
 from jackfield.quotas import repository
 from jackfield.quotas.errors import (
     InstallationUnknownError,
@@ -25,15 +25,17 @@ from jackfield.records import audit
 from jackfield.settings import PlanSettings
 from jackfield.tenants import TenantMissingError
 
-__all__ = ["Operating"]
+__all__ = ["RULES", "Operating"]
 
+RULES = "rules"
+"""Topic of notices: plans, quotas or limits have changed."""
 _PLAN = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 class Operating:
-    """Each verb is written down with an entry in the audit trail, counts here at once, and on other nodes at their next
-    exchange."""
+    """Each verb is written down with an entry in the audit trail, counts here at once, and on other nodes as soon as
+    they hear of it, at their next exchange in any case."""
 
     def __init__(self, database: Database, quotas: Quotas, inventory: Inventory, clock: Clock | None = None) -> None:
         self._database = database
@@ -89,6 +91,7 @@ class Operating:
             # The rule stays what it is; its new revision has other nodes look at the tenant again.
             value = await repository.rule(session, "tenant", tenant_id)
             await repository.put_rule(session, "tenant", tenant_id, value, self._clock.now(), actor)
+            await tell(session, RULES)
             audit(session, tenant_id, actor, "tenant.plan", tenant_id, before={"plan": before}, after={"plan": plan})
         return await self._quotas.policy(tenant_id)
 
@@ -156,6 +159,7 @@ class Operating:
         async with self._database.write(None) as session:
             before = await repository.rule(session, kind, subject)
             await repository.put_rule(session, kind, subject, value, self._clock.now(), actor)
+            await tell(session, RULES)
             what = {"plan": "plan", "tenant": "quotas"}.get(kind, "limits")
             action = f"{what}.{'withdraw' if value is None else 'set'}"
             audit(session, tenant_id, actor, action, subject, before=before, after=value)

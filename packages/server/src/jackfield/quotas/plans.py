@@ -30,12 +30,14 @@ class Policy:
         tenant: All plugins together.
         plugin: Each of them.
         plugins: How many.
+        webhook_endpoints: How many addresses its events may be sent to.
     """
 
     plan: str
     tenant: QuotaSettings
     plugin: QuotaSettings
     plugins: int | None
+    webhook_endpoints: int | None = 20
 
     @property
     def space(self) -> Space:
@@ -51,4 +53,5 @@ def policy_of(name: str, plan: PlanSettings, override: Mapping[str, Any] | None 
         tenant=plan.tenant.model_copy(update=dict(override.get("tenant") or {})),
         plugin=plan.plugin.model_copy(update=dict(override.get("plugin") or {})),
         plugins=override.get("plugins", plan.plugins),
+        webhook_endpoints=plan.webhook_endpoints,
     )

@@ -20,7 +20,7 @@ from jackfield.db import Database
 from jackfield.ids import new_id
 from jackfield.quotas import repository
 from jackfield.quotas.errors import QuotaExceededError
-from jackfield.quotas.interfaces import Call, Ended, Installed
+from jackfield.quotas.interfaces import Call, Ended, Installed, Origin
 from jackfield.quotas.ledger import QUOTAS, RATES, Account, Key, Quota, QuotaFailure, Spent
 from jackfield.quotas.limits import LimitBook
 from jackfield.quotas.plans import Policy, Space, policy_of
@@ -119,6 +119,8 @@ class Quotas:
         cpu_us, host_calls = round(outcome.cpu_ms * 1000), outcome.host_calls
         tenant.end(cpu_us, host_calls)
         plugin.end(cpu_us, host_calls)
+        if invocation.origin is not None:
+            self._charge_callers(invocation.origin, cpu_us, host_calls)
         if not (tenant.is_dirty and plugin.is_dirty):
             self._mark(tenant, plugin)
 
@@ -393,16 +395,25 @@ class Quotas:
     def _refusal(self, call: Call, tenant: Account, plugin: Account, now: float) -> QuotaFailure | None:
         if call.kind == "lifecycle" and call.name in _WAYS_OUT:
             return None
+        is_nested = call.origin is not None and bool(call.origin.chain)
         for account in (tenant, plugin):
             if (failure := account.barred) is not None:
                 # Said a moment ago; whoever floods shall not have it worked out each time.
                 return failure
             account.roll(now)
-            failure = account.refusal(now)
+            failure = account.refusal(now, is_nested=is_nested)
             if failure is not None:
                 self._note(account, failure)
                 return failure
         return None
+
+    def _charge_callers(self, origin: Origin, cpu_us: int, host_calls: int) -> None:
+        """Who has another plugin work pays as well. The tenant pays once: it was the tenant's in both."""
+        for caller in origin.chain:
+            pair = self._pairs.get(caller.installation_id)
+            if pair is not None:
+                pair[1].pay(cpu_us, host_calls)
+                self._mark(pair[1])
 
     def _note(self, account: Account, failure: QuotaFailure) -> None:
         account.last_used = self._now()

@@ -17,6 +17,7 @@ from jackfield.records.recorder import Recorder
 from jackfield.records.repository import inventory, purge
 from jackfield.records.schemas import AuditEntryOut, InvocationOut, LogLineOut, StatsOut
 from jackfield.records.service import InstallationStats, Records, Step
+from jackfield.records.uses import Use, UserUse
 
 __all__ = [
     "FAILURES",
@@ -37,6 +38,8 @@ __all__ = [
     "SinceInvalidError",
     "StatsOut",
     "Step",
+    "Use",
+    "UserUse",
     "audit",
     "cached",
     "inventory",

@@ -38,6 +38,8 @@ class Cost:
     Attributes:
         durations: Bucket of `histogram` → calls.
         capabilities: Capability → calls.
+        called_cpu_us: Processor time of other plugins' functions that were called.
+        metrics: What handlers counted of their own; at most 200 names.
     """
 
     calls: int = 0
@@ -55,6 +57,8 @@ class Cost:
     secret_leaks: int = 0
     durations: dict[str, int] = field(default_factory=dict[str, int])
     capabilities: dict[str, int] = field(default_factory=dict[str, int])
+    called_cpu_us: int = 0
+    metrics: dict[str, int] = field(default_factory=dict[str, int])
 
     def count(self, record: InvocationRecord) -> None:
         """Add one call."""
@@ -77,8 +81,11 @@ class Cost:
             self.host_calls += record.host_calls
             self.queries += record.queries
             self.egress_bytes += record.egress_bytes
+            self.called_cpu_us += record.called_cpu_us
             for name, count in record.capabilities.items():
                 self.capabilities[name] = self.capabilities.get(name, 0) + count
+        if record.metrics is not None:
+            self._count_metrics(record.metrics)
         number = _BUCKETS[histogram.bucket(duration_us)]
         self.durations[number] = self.durations.get(number, 0) + 1
 
@@ -99,8 +106,18 @@ class Cost:
         self.secret_leaks += other.secret_leaks
         for number, count in other.durations.items():
             self.durations[number] = self.durations.get(number, 0) + count
+        self.called_cpu_us += other.called_cpu_us
         for name, count in other.capabilities.items():
             self.capabilities[name] = self.capabilities.get(name, 0) + count
+        if other.metrics:
+            self._count_metrics(other.metrics)
+
+    def _count_metrics(self, metrics: Mapping[str, int]) -> None:
+        mine = self.metrics
+        for name, count in metrics.items():
+            # A plugin that makes names up must not make rows grow without end.
+            if name in mine or len(mine) < _METRICS:
+                mine[name] = min(mine.get(name, 0) + count, _MOST)
 
     def quantile_ms(self, share: float) -> float:
         """The duration that this share of the calls did not exceed."""
@@ -113,6 +130,8 @@ class Cost:
 
 
 _PAUSE = 100
+_METRICS = 200
+_MOST = 2**63 - 1
 _COLUMNS = tuple(each.name for each in fields(Cost))
 _values = attrgetter(*_COLUMNS)
 _BUCKETS = tuple(map(str, range(len(histogram.BOUNDS_US) + 1)))

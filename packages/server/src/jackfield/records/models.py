@@ -12,7 +12,16 @@ from sqlalchemy.types import TypeDecorator
 
 from jackfield.db import Base, TenantOwned
 
-__all__ = ["AuditEntry", "CostColumns", "Counter", "HandlerCost", "HourCost", "InvocationRow", "LogRow"]
+__all__ = [
+    "AuditEntry",
+    "CostColumns",
+    "Counter",
+    "HandlerCost",
+    "HourCost",
+    "InvocationRow",
+    "LogRow",
+    "PermissionUse",
+]
 
 # SQLite numbers rows by itself only when the column's type is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
@@ -70,6 +79,9 @@ class InvocationRow(TenantOwned, Base):
     egress_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     secret_leaks: Mapped[int] = mapped_column(server_default="0")
     trace_id: Mapped[str | None] = mapped_column(String(32))
+    parent_id: Mapped[str | None] = mapped_column(String(64))
+    chain: Mapped[str | None] = mapped_column(String(400))
+    metrics: Mapped[dict[str, int] | None] = mapped_column(Counts)
 
 
 class LogRow(TenantOwned, Base):
@@ -91,6 +103,24 @@ class LogRow(TenantOwned, Base):
     message: Mapped[str] = mapped_column(Text)
     fields: Mapped[dict[str, Any]]
     trace_id: Mapped[str | None] = mapped_column(String(32))
+
+
+class PermissionUse(TenantOwned, Base):
+    """How often a grant let a capability call through.
+
+    Attributes:
+        permission: The grant as it was given; one with a wildcard stands for all that it gives.
+        user_id: On whose behalf; empty in the row of all uses together, which outlives those of single users.
+    """
+
+    __tablename__ = "jf_permission_uses"
+    __table_args__ = (Index("ix_jf_permission_uses_last_used_at", "last_used_at"),)
+
+    installation_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    permission: Mapped[str] = mapped_column(String(200), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    uses: Mapped[int] = mapped_column(BigInteger)
+    last_used_at: Mapped[datetime]
 
 
 class Counter(TenantOwned, Base):
@@ -116,6 +146,8 @@ class CostColumns:
     Attributes:
         durations: Bucket of `histogram` → calls.
         capabilities: Capability → calls.
+        called_cpu_us: Processor time of other plugins' functions that were called.
+        metrics: What handlers counted of their own, summed.
     """
 
     calls: Mapped[int] = mapped_column(BigInteger)
@@ -133,6 +165,8 @@ class CostColumns:
     secret_leaks: Mapped[int] = mapped_column(BigInteger)
     durations: Mapped[dict[str, int]] = mapped_column(Counts)
     capabilities: Mapped[dict[str, int]] = mapped_column(Counts)
+    called_cpu_us: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    metrics: Mapped[dict[str, int]] = mapped_column(Counts, server_default="{}")
 
 
 class HandlerCost(TenantOwned, CostColumns, Base):

@@ -28,7 +28,12 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=Tru
         egress_bytes: What it sent out of the platform, and what came back.
         capabilities: Capability → calls.
         secret_leaks: Places in messages, traces and log lines where a secret stood.
+        permissions: Grant → how often it let a capability call through.
         trace_id: Of the trace that the call belongs to (W3C Trace Context), 32 hex digits.
+        parent_id: The call of another plugin within which it was made.
+        chain: The plugins whose calls led to it, the first one first.
+        called_cpu_us: Processor time of other plugins' functions that it called.
+        metrics: What the handler counted of its own.
     """
 
     id: str
@@ -60,3 +65,8 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=Tru
     secret_leaks: int = 0
     trace_id: str | None = None
     is_cold: bool = False
+    permissions: dict[str, int] = {}
+    parent_id: str | None = None
+    chain: list[str] | None = None
+    called_cpu_us: int = 0
+    metrics: dict[str, int] | None = None

@@ -10,7 +10,8 @@ from sqlalchemy import and_, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.db import Database
-from jackfield.records.models import AuditEntry, Counter, HandlerCost, HourCost, InvocationRow, LogRow
+from jackfield.records.models import AuditEntry, Counter, HandlerCost, HourCost, InvocationRow, LogRow, PermissionUse
+from jackfield.records.uses import prune_uses
 
 __all__ = [
     "audit_before",
@@ -145,7 +146,7 @@ async def purge(session: AsyncSession, installation_id: str) -> None:
     Stop its isolates and call `Recorder.flush` before the transaction, or a record on its way arrives after it.
     """
     # In the order in which a batch is stored: the other way round, the two could wait for each other.
-    for model in (InvocationRow, HandlerCost, HourCost, LogRow, Counter):
+    for model in (InvocationRow, HandlerCost, HourCost, PermissionUse, LogRow, Counter):
         await session.execute(delete(model).where(model.installation_id == installation_id))
 
 
@@ -164,6 +165,7 @@ async def prune(database: Database, before: datetime, hours_before: datetime) ->
             dropped += len(gone)
             if len(gone) < _PRUNE_BATCH:
                 break
+    dropped += await prune_uses(database, hours_before)
     return dropped + await _prune_hours(database, hours_before)
 
 

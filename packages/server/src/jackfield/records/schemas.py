@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jackfield.records.costs import Cost
 from jackfield.records.service import InstallationStats, PluginCost
@@ -50,6 +50,10 @@ class DetailedCostOut(CostOut):
     p95_ms: float
     p99_ms: float
     capabilities: dict[str, int] = Field(description="Calls by capability", examples=[{"storage": 2408}])
+    called_cpu_ms: float = Field(default=0.0, description="Processor time of other plugins' functions that were called")
+    metrics: dict[str, int] = Field(
+        default_factory=dict[str, int], description="What the plugin counted itself", examples=[{"tokens_used": 1204}]
+    )
 
 
 class HandlerCostOut(DetailedCostOut):
@@ -131,6 +135,8 @@ def _detailed(cost: Cost) -> dict[str, Any]:
         "p95_ms": cost.quantile_ms(0.95),
         "p99_ms": cost.quantile_ms(0.99),
         "capabilities": dict(sorted(cost.capabilities.items())),
+        "called_cpu_ms": cost.called_cpu_us / 1000,
+        "metrics": dict(sorted(cost.metrics.items())),
     }
 
 
@@ -169,6 +175,14 @@ class InvocationOut(BaseModel):
     egress_bytes: int
     secret_leaks: int
     trace_id: str | None = Field(description="Of the trace that it belongs to, when there is one")
+    parent_id: str | None = Field(default=None, description="The call of another plugin within which it was made")
+    chain: list[str] = Field(default=[], description="The plugins whose calls led to it, the first one first")
+    metrics: dict[str, int] | None = Field(default=None, description="What the plugin counted itself")
+
+    @field_validator("chain", mode="before")
+    @classmethod
+    def _split(cls, value: str | list[str] | None) -> list[str]:
+        return value.split() if isinstance(value, str) else value or []
 
 
 class LogLineOut(BaseModel):

@@ -16,6 +16,7 @@ from jackfield.records.costs import Cost
 from jackfield.records.errors import LogLevelError, SinceInvalidError
 from jackfield.records.models import AuditEntry, HandlerCost, HourCost, InvocationRow, LogRow
 from jackfield.records.recorder import Recorder
+from jackfield.records.uses import Use, uses_of
 
 __all__ = ["CostSort", "HandlerStats", "InstallationStats", "Moment", "PluginCost", "Records", "Step"]
 
@@ -94,6 +95,12 @@ class Records:
         self._database = database
         self._recorder = recorder
         self._clock = clock or SystemClock()
+
+    async def uses(self, tenant_id: str, installation_id: str) -> Sequence[Use]:
+        """How often each grant of an installation was used, and on whose behalf, by permission."""
+        await self._recorder.flush()
+        async with self._database.read(tenant_id) as session:
+            return await uses_of(session, installation_id)
 
     async def stats(
         self, tenant_id: str, installation_id: str, *, since: datetime | None = None, step: Step = "hour"

@@ -20,6 +20,7 @@ from jackfield.db import Database
 from jackfield.records.costs import add_costs
 from jackfield.records.models import Counter, InvocationRow, LogRow
 from jackfield.records.record import FAILURES, InvocationRecord
+from jackfield.records.uses import add_uses
 
 __all__ = ["store"]
 
@@ -77,6 +78,7 @@ async def _insert(session: AsyncSession, database: Database, records: Sequence[I
         if lines:
             await session.execute(insert(LogRow), lines)
     await add_costs(session, database, new)
+    await add_uses(session, database, new)
     totals = await _totals(new)
     await session.execute(
         _adding(is_sqlite=database.is_sqlite),
@@ -145,6 +147,8 @@ async def _write_raw(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         # As the column's type has it.
         row["started_at"] = row["started_at"].strftime("%Y-%m-%d %H:%M:%S.%f")
+        if row["metrics"] is not None:
+            row["metrics"] = msgspec.json.encode(row["metrics"]).decode()
     connection = await session.connection()
     await connection.exec_driver_sql(_INSERT, [tuple(map(row.__getitem__, _COLUMNS)) for row in rows])
 
@@ -216,6 +220,9 @@ def _row(record: InvocationRecord) -> dict[str, Any]:
         "egress_bytes": record.egress_bytes,
         "secret_leaks": record.secret_leaks,
         "trace_id": record.trace_id,
+        "parent_id": record.parent_id,
+        "chain": None if record.chain is None else " ".join(record.chain),
+        "metrics": record.metrics,
     }
 
 

@@ -9,22 +9,26 @@ from __future__ import annotations
 from jackfield.tenants.answers import SqlAnswers
 from jackfield.tenants.endpoints import router
 from jackfield.tenants.errors import (
+    LanguageInvalidError,
     MemberExistsError,
     MemberMissingError,
     PlanUnknownError,
     TenantExistsError,
     TenantIdInvalidError,
     TenantMissingError,
+    TimezoneInvalidError,
     TokenExpiredError,
     TokenInvalidError,
     TokenMissingError,
     TokenSubjectError,
 )
 from jackfield.tenants.models import Member, Tenant, Token
-from jackfield.tenants.service import IssuedToken, TenantService
+from jackfield.tenants.service import CALLERS, IssuedToken, TenantService
 
 __all__ = [
+    "CALLERS",
     "IssuedToken",
+    "LanguageInvalidError",
     "Member",
     "MemberExistsError",
     "MemberMissingError",
@@ -35,6 +39,7 @@ __all__ = [
     "TenantIdInvalidError",
     "TenantMissingError",
     "TenantService",
+    "TimezoneInvalidError",
     "Token",
     "TokenExpiredError",
     "TokenInvalidError",

@@ -7,8 +7,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from jackfield.http import Caller, OperatorCaller, Page, PageParams, problem_responses, require
-from jackfield.tenants.schemas import IssuedTokenOut, MemberOut, MeOut, NewTenant, NewToken, TenantOut, TokenOut
+from jackfield.http import (
+    AdminCaller,
+    Caller,
+    MemberCaller,
+    OperatorCaller,
+    Page,
+    PageParams,
+    problem_responses,
+    require,
+)
+from jackfield.tenants.errors import MemberMissingError
+from jackfield.tenants.schemas import (
+    IssuedTokenOut,
+    MemberOut,
+    MeOut,
+    MyChange,
+    NewTenant,
+    NewToken,
+    TenantChange,
+    TenantOut,
+    TokenOut,
+)
 from jackfield.tenants.service import TenantService
 
 __all__ = ["router"]
@@ -29,6 +49,20 @@ def router(service: TenantService) -> APIRouter:
             if caller.member_id is not None:
                 member = MemberOut.model_validate(await service.member(caller.tenant_id, caller.member_id))
         return MeOut(role=caller.role, tenant=tenant, member=member, publisher_id=caller.publisher_id)
+
+    @routes.put("/me/locale", operation_id="setMyLocale", responses=problem_responses(403, 404))
+    async def set_my_locale(caller: MemberCaller, body: MyChange) -> MemberOut:  # pyright: ignore[reportUnusedFunction]
+        """Choose the language that plugins and notifications speak to you."""
+        if caller.member_id is None:
+            raise MemberMissingError("This token stands for a program, which has no language of its own.")
+        return MemberOut.model_validate(await service.set_locale(caller.tenant, caller.member_id, body.locale))
+
+    @routes.patch("/tenant", operation_id="describeTenant", responses=problem_responses(403, 404))
+    async def describe_tenant(caller: AdminCaller, body: TenantChange) -> TenantOut:  # pyright: ignore[reportUnusedFunction]
+        """Set the tenant's time zone and language. For owners and admins."""
+        return TenantOut.model_validate(
+            await service.describe(caller.tenant, timezone=body.timezone, locale=body.locale, actor=caller.subject)
+        )
 
     @routes.get("/tenants", operation_id="listTenants", responses=problem_responses(403))
     async def list_tenants(_caller: OperatorCaller, page: PageParams) -> Page[TenantOut]:  # pyright: ignore[reportUnusedFunction]

@@ -6,12 +6,14 @@ from jackfield.errors import ConflictError, InvalidError, MissingError
 from jackfield.http import UnauthenticatedError
 
 __all__ = [
+    "LanguageInvalidError",
     "MemberExistsError",
     "MemberMissingError",
     "PlanUnknownError",
     "TenantExistsError",
     "TenantIdInvalidError",
     "TenantMissingError",
+    "TimezoneInvalidError",
     "TokenExpiredError",
     "TokenInvalidError",
     "TokenMissingError",
@@ -31,6 +33,20 @@ class TenantExistsError(ConflictError):
 
     code = "tenant-exists"
     default_hint = "Choose another id, or leave it out to have one made."
+
+
+class LanguageInvalidError(InvalidError):
+    """A language tag that is none."""
+
+    code = "language-invalid"
+    default_hint = "A language tag as BCP 47 has them, such as `en` or `de-AT`."
+
+
+class TimezoneInvalidError(InvalidError):
+    """A time zone that nobody knows."""
+
+    code = "timezone-invalid"
+    default_hint = "A name of the IANA time zone database, such as `Europe/Vienna`."
 
 
 class PlanUnknownError(InvalidError):

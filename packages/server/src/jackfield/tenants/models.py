@@ -20,6 +20,8 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     plan: Mapped[str] = mapped_column(String(64))
+    timezone: Mapped[str] = mapped_column(String(64), default="UTC", server_default="UTC")
+    locale: Mapped[str] = mapped_column(String(35), default="en", server_default="en")
     created_at: Mapped[datetime]
 
 
@@ -34,6 +36,8 @@ class Member(TenantOwned, Base):
     email: Mapped[str] = mapped_column(String(320))
     """In lower case, so that it is unique whatever way it is typed."""
     role: Mapped[str] = mapped_column(String(16))
+    locale: Mapped[str | None] = mapped_column(String(35))
+    """Language tag that the member has chosen."""
     created_at: Mapped[datetime]
 
 

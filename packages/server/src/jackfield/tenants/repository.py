@@ -31,11 +31,18 @@ async def member_by_email(session: AsyncSession, tenant_id: str, email: str) -> 
     return await session.scalar(select(Member).where(Member.tenant_id == tenant_id, Member.email == email))
 
 
-async def token_by_digest(session: AsyncSession, digest: str) -> tuple[Token, str | None] | None:
-    """The token, and the present role of its member when it has one."""
-    query = select(Token, Member.role).outerjoin(Member, Member.id == Token.member_id).where(Token.digest == digest)
+async def token_by_digest(
+    session: AsyncSession, digest: str
+) -> tuple[Token, str | None, str | None, str | None] | None:
+    """The token; the present role and the language of its member when it has one; the language of its tenant."""
+    query = (
+        select(Token, Member.role, Member.locale, Tenant.locale)
+        .outerjoin(Member, Member.id == Token.member_id)
+        .outerjoin(Tenant, Tenant.id == Token.tenant_id)
+        .where(Token.digest == digest)
+    )
     row = (await session.execute(query)).first()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else (row[0], row[1], row[2], row[3])
 
 
 async def tokens_after(

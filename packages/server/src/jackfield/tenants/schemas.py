@@ -7,7 +7,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["IssuedTokenOut", "MeOut", "MemberOut", "NewTenant", "NewToken", "TenantOut", "TokenOut"]
+__all__ = [
+    "IssuedTokenOut",
+    "MeOut",
+    "MemberOut",
+    "MyChange",
+    "NewTenant",
+    "NewToken",
+    "TenantChange",
+    "TenantOut",
+    "TokenOut",
+]
 
 TenantRole = Literal["owner", "admin", "member"]
 
@@ -32,6 +42,8 @@ class TenantOut(BaseModel):
     id: str = Field(examples=["acme"])
     name: str = Field(examples=["Acme Corner Shop"])
     plan: str = Field(examples=["free"])
+    timezone: str = Field(default="UTC", examples=["Europe/Vienna"])
+    locale: str = Field(default="en", examples=["de-AT"])
     created_at: datetime
 
 
@@ -44,6 +56,26 @@ class MemberOut(BaseModel):
     name: str = Field(examples=["Ada"])
     email: str = Field(examples=["ada@example.com"])
     role: str = Field(examples=["owner"])
+    locale: str | None = Field(default=None, description="The language that the member has chosen", examples=["de-AT"])
+
+
+class MyChange(BaseModel):
+    """What a member may change about themselves."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"locale": "de-AT"}]})
+
+    locale: str | None = Field(max_length=35, description="A language tag; null: as the browser says")
+
+
+class TenantChange(BaseModel):
+    """What a tenant says of itself; what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"timezone": "Europe/Vienna", "locale": "de-AT"}]}
+    )
+
+    timezone: str | None = Field(default=None, max_length=64)
+    locale: str | None = Field(default=None, max_length=35)
 
 
 class MeOut(BaseModel):

@@ -10,23 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from jackfield import ids
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
-from jackfield.http import ROLES, Caller, PageRequest, Role, Slice, cut, decode_cursor
+from jackfield.db import Database, tell
+from jackfield.http import ROLES, Caller, PageRequest, Role, Slice, cut, decode_cursor, is_language_tag
 from jackfield.records import audit
 from jackfield.tenants import repository
 from jackfield.tenants.errors import (
+    LanguageInvalidError,
     MemberExistsError,
     MemberMissingError,
     PlanUnknownError,
     TenantExistsError,
     TenantIdInvalidError,
     TenantMissingError,
+    TimezoneInvalidError,
     TokenExpiredError,
     TokenInvalidError,
     TokenMissingError,
@@ -34,10 +37,12 @@ from jackfield.tenants.errors import (
 )
 from jackfield.tenants.models import Member, Tenant, Token
 
-__all__ = ["IssuedToken", "TenantService"]
+__all__ = ["CALLERS", "IssuedToken", "TenantService"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
+CALLERS = "callers"
+"""Topic of notices; their subject is `token`, `member` or `tenant` and which."""
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TOKEN = re.compile(rf"jf_(?:{'|'.join(ROLES)})_[A-Za-z0-9_-]{{43}}")
 _TENANT_ROLES = frozenset({"owner", "admin", "member"})
@@ -65,8 +70,8 @@ class TenantService:
     """Tenants, members and tokens; also the platform's `Authenticator`.
 
     Args:
-        cache_s: For how long a caller is remembered. What was revoked in this process counts at once; on other nodes it
-            counts after this time.
+        cache_s: For how long a caller is remembered. What was revoked in this process counts at once, and on other
+            nodes as soon as they hear of it (`hear`); after this time in any case.
         has_plan: Whether a plan is defined. Without it, any name will do.
     """
 
@@ -178,6 +183,67 @@ class TenantService:
             raise MemberMissingError(f"The tenant has no member {member_id}.", member_id=member_id)
         return member
 
+    async def set_locale(self, tenant_id: str, member_id: str, locale: str | None) -> Member:
+        """The member's language from now on; None: what their browser says. Other nodes know within `cache_s`.
+
+        Raises:
+            LanguageInvalidError: It names no language.
+            MemberMissingError: The tenant has no such member.
+        """
+        _check_language(locale)
+        async with self._database.write(tenant_id) as session:
+            member = await session.get(Member, member_id)
+            if member is None or member.tenant_id != tenant_id:
+                raise MemberMissingError(f"The tenant has no member {member_id}.", member_id=member_id)
+            member.locale = locale
+            await tell(session, CALLERS, f"member {member_id}")
+        self._forget(lambda caller: caller.member_id == member_id)
+        return member
+
+    async def describe(
+        self, tenant_id: str, *, timezone: str | None = None, locale: str | None = None, actor: str = "platform"
+    ) -> Tenant:
+        """Change what a tenant says of itself; what is None stays.
+
+        Raises:
+            LanguageInvalidError, TimezoneInvalidError: It cannot be.
+            TenantMissingError: There is no such tenant.
+        """
+        _check_language(locale)
+        if timezone is not None and not _is_timezone(timezone):
+            raise TimezoneInvalidError(f"{timezone[:64]!r} names no time zone.")
+        async with self._database.write(None) as session:
+            tenant = await session.get(Tenant, tenant_id)
+            if tenant is None:
+                raise TenantMissingError(f"There is no tenant {tenant_id}.", tenant_id=tenant_id)
+            before = {"timezone": tenant.timezone, "locale": tenant.locale}
+            tenant.timezone = timezone or tenant.timezone
+            tenant.locale = locale or tenant.locale
+            after = {"timezone": tenant.timezone, "locale": tenant.locale}
+            audit(session, tenant_id, actor, "tenant.describe", tenant_id, before=before, after=after)
+            await tell(session, CALLERS, f"tenant {tenant_id}")
+        self._forget(lambda caller: caller.tenant_id == tenant_id)
+        return tenant
+
+    def hear(self, subject: str) -> None:
+        """Another node says that something about a token, a member or a tenant has changed."""
+        kind, _, name = subject.partition(" ")
+        if kind == "token":
+            self._known.pop(name, None)
+        elif kind == "member":
+            self._forget(lambda caller: caller.member_id == name)
+        else:
+            self._forget(lambda caller: caller.tenant_id == name)
+
+    def forget_all(self) -> None:
+        """Every caller is looked up anew."""
+        self._known.clear()
+
+    def _forget(self, is_it: Callable[[Caller], bool]) -> None:
+        # Who is being looked up at this moment may be one of them.
+        for digest in [digest for digest, known in self._known.items() if known.forget_at < 0 or is_it(known.caller)]:
+            del self._known[digest]
+
     async def members(self, tenant_id: str) -> list[Member]:
         """All members of a tenant, by name."""
         async with self._database.read(tenant_id) as session:
@@ -262,6 +328,7 @@ class TenantService:
             if token.revoked_at is None:
                 token.revoked_at = self._clock.now()
                 audit(session, token.tenant_id, actor, "token.revoke", token_id)
+                await tell(session, CALLERS, f"token {token.digest}")
         self._known.pop(token.digest, None)
 
     async def authenticate(self, token: str) -> Caller:
@@ -295,13 +362,15 @@ class TenantService:
                 del self._known[digest]
         if found is None or found[0].revoked_at is not None:
             raise TokenInvalidError("The token is not valid.")
-        token, member_role = found
+        token, member_role, locale, tenant_locale = found
         caller = Caller(
             role=cast(Role, member_role or token.role),
             tenant_id=token.tenant_id,
             member_id=token.member_id,
             publisher_id=token.publisher_id,
             token_id=token.id,
+            locale=locale,
+            tenant_locale=tenant_locale,
         )
         known = _Known(caller, token.expires_at, forget_at)
         if is_undisturbed:
@@ -321,6 +390,19 @@ class TenantService:
         except SQLAlchemyError as error:
             # A database that takes no writes (a full disk) is no reason to lock out those who only read.
             _log.warning("token-not-touched", token_id=token.id, error=str(error))
+
+
+def _check_language(locale: str | None) -> None:
+    if locale is not None and not is_language_tag(locale):
+        raise LanguageInvalidError(f"{locale[:35]!r} names no language.")
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _digest(token: str) -> str:
