@@ -199,6 +199,8 @@ data: Any = st.recursive(
 
 
 @given(data, st.text(min_size=0, max_size=12))
+@example(["abc def"], "\\")
+@example(["abc def"], "")
 def test_any_data_can_be_searched_for_anything(value: Any, secret: str) -> None:
     redaction = knowing(secret, OTHER)
     assert OTHER not in repr(redaction.data([value, OTHER, {OTHER: value}]))

@@ -195,6 +195,8 @@ class _Index:
             for value in known:
                 for form in _forms(value):
                     forms[form] = forms[form.replace("\\", "")] = None
+            # Of a secret that is nothing but backslashes; it would be found everywhere, without an end.
+            forms.pop("", None)
         self._forms = [form for form in forms if len(form) >= _RUN]
         self._shorter = [(form, len(form) < _SHORT) for form in forms if len(form) < _RUN]
         self._grams: dict[str, list[tuple[str, int]]] = {}
