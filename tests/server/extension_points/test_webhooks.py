@@ -251,6 +251,7 @@ async def test_quarantine_holds_what_comes_in_until_the_plugin_is_back(house: Ho
         house.tenant, installed.id, ("crash-loop", "it dies"), revision=installed.revision
     )
     assert (await house.post(url, b"kept")).status_code == 202
+    await house.platform.drain_events()
     await house.ask("POST", "/plugins/cashier/activate")
     ((name, *_),) = await house.seen()
     assert name == "open"

@@ -447,7 +447,8 @@ async def test_an_end_that_comes_after_the_takeover_counts_for_nothing(database:
 
     slow, fast = Handler(late), Handler()
     known = Known(ONE)
-    first = Dispatcher(database, known, slow, clock, DispatchSettings(has_other_nodes=True))
+    # With one place, which is taken: it would else take it back before the second node has it.
+    first = Dispatcher(database, known, slow, clock, DispatchSettings(has_other_nodes=True, concurrency=1))
     await emit(database, 1)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(first.run())

@@ -11,7 +11,8 @@ from jackfield.lifecycle import ActiveInstallations
 
 __all__ = ["Delivering", "Subscribing", "at_work", "result_of"]
 
-_HELD_S = 3600.0
+_HELD_S = (5.0, 3600.0)
+"""At first, and at the longest; four times as long each time."""
 _MISFIT = "payload-mismatch"
 """The event does not fit the handler's type, and never will."""
 _NOT_BEGUN = frozenset({"refused", "overloaded"})
@@ -72,8 +73,10 @@ async def at_work(active: ActiveInstallations, delivery: DeliverySnapshot) -> Ac
     if installation is not None:
         return installation
     if delivery.installation_id in plugins.held:
-        # Its activation makes them due; this is for the node that did not hear of it.
-        return DeliveryResult("deferred", HELD, "the plugin is quarantined", retry_after_s=_HELD_S)
+        # Its activation makes them due; this is for one that is under way here while that happens, and is missed.
+        first_s, longest_s = _HELD_S
+        wait_s = min(longest_s, first_s * 4 ** min(delivery.attempt - 1, 10))
+        return DeliveryResult("deferred", HELD, "the plugin is quarantined", retry_after_s=wait_s)
     return DeliveryResult("skipped", "plugin-not-active", "the plugin is not active any more")
 
 

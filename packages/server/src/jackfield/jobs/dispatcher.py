@@ -275,7 +275,9 @@ class Dispatcher:
             policy=self._settings.retry,
             now=self._clock.now(),
         )
-        del self._running[claimed.sequence]
+        # Taken over by another node and claimed here again meanwhile, it is not this attempt that runs.
+        if self._running.get(claimed.sequence) is claimed:
+            del self._running[claimed.sequence]
         self._ended.append(Ended(claimed, verdict))
         self._wake.set()
 
