@@ -85,10 +85,7 @@ class Dns(asyncio.DatagramProtocol):
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Dns]:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
-        host, port = transport.get_extra_info("sockname")
-        server = await asyncio.start_server(self._over_tcp, host, port)
+        transport, server, (host, port) = await self._listen()
         self.address = f"{host}:{port}"
         try:
             yield self
@@ -97,6 +94,20 @@ class Dns(asyncio.DatagramProtocol):
             await self._lost.wait()
             server.close()
             await server.wait_closed()
+
+    async def _listen(self) -> tuple[asyncio.DatagramTransport, asyncio.Server, tuple[str, int]]:
+        """One port for UDP and TCP: what is free for one of them may be taken for the other."""
+        while True:
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: self, local_addr=("127.0.0.1", 0)
+            )
+            address: tuple[str, int] = transport.get_extra_info("sockname")
+            try:
+                return transport, await asyncio.start_server(self._over_tcp, *address), address
+            except OSError:
+                transport.close()
+                await self._lost.wait()
+                self._lost.clear()
 
     async def _over_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         size = int.from_bytes(await reader.readexactly(2), "big")

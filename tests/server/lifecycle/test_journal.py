@@ -338,7 +338,9 @@ async def test_a_living_nodes_operation_is_left_to_it(database: Database) -> Non
 
 async def test_a_lease_that_ran_out_may_be_taken_over(database: Database, clock: ManualClock) -> None:
     with pytest.raises(Crash):
-        await Journal(database, clock, "node-1", lambda _tenant: None, follow).run(ORDER, Toy("before c", Crash).steps())
+        await Journal(database, clock, "node-1", lambda _tenant: None, follow).run(
+            ORDER, Toy("before c", Crash).steps()
+        )
     other = Journal(database, clock, "node-2", lambda _tenant: None, follow)
     assert await other.open_operations() == []
     clock.advance(LEASE.total_seconds() + 1)

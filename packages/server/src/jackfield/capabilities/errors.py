@@ -399,7 +399,7 @@ class SecretNotBoundError(InvalidError):
     """A handle was asked for of a secret that no host is named for."""
 
     code = "secret-not-bound"
-    default_hint = "Declare it as `Annotated[jf.Secret, jf.Hosts(\"api.example.com\")]`."
+    default_hint = 'Declare it as `Annotated[jf.Secret, jf.Hosts("api.example.com")]`.'
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the manifest names no hosts for a secret `{name}`", secret=name)

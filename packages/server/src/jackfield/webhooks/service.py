@@ -419,7 +419,7 @@ class Endpoints:
 async def _one(session: AsyncSession, endpoint_id: str) -> EndpointRow:
     row = await session.scalar(select(EndpointRow).where(EndpointRow.id == endpoint_id))
     if row is None:
-        raise EndpointMissingError(f"there is no endpoint {endpoint_id[:64]}")
+        raise EndpointMissingError("there is no such endpoint")
     return row
 
 
