@@ -196,5 +196,5 @@ async def purge(session: AsyncSession, installation_id: str) -> None:
 async def _one(session: AsyncSession, delivery_id: str) -> Delivery:
     delivery = await session.scalar(select(Delivery).where(Delivery.id == delivery_id))
     if delivery is None:
-        raise DeliveryMissingError(f"There is no delivery {delivery_id}.", delivery_id=delivery_id)
+        raise DeliveryMissingError("There is no such delivery.")
     return delivery

@@ -47,7 +47,7 @@ def router(endpoints: Endpoints, deliveries: Deliveries) -> APIRouter:
     async def own(tenant_id: str, endpoint_id: str, delivery_id: str) -> Delivery:
         row = await deliveries.get(tenant_id, delivery_id)
         if row.installation_id != endpoint_id:
-            raise DeliveryMissingError(f"There is no delivery {delivery_id[:64]}.", delivery_id=delivery_id[:64])
+            raise DeliveryMissingError("There is no such delivery.")
         return row
 
     @routes.get("", operation_id="listWebhookEndpoints")
