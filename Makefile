@@ -6,7 +6,7 @@
 bin := .venv/bin
 # Two at a time, a file to a process: half of the tests' time is waiting. One process: make test WORKERS=0
 WORKERS ?= 2
-pytest := $(bin)/python -m pytest -q -n $(WORKERS) --dist loadfile
+pytest := $(bin)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
