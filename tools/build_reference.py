@@ -1,4 +1,4 @@
-"""Writes docs/reference/sdk.md from the SDK's own docstrings, signatures and structs.
+"""Writes docs/reference/sdk.md and hooks.md from the SDK's own docstrings, signatures, structs and catalogue.
 
 `python -m tools.build_reference` writes it; with `--check` it only says whether what is there is what would be written.
 """
@@ -18,10 +18,12 @@ import msgspec
 import jackfield_sdk as jf
 from jackfield_sdk import capabilities, context, errors, identifiers, manifest, metrics, testing
 from jackfield_sdk.capabilities import files, functions, storage
+from jackfield_sdk.hooks.catalogue import EXAMPLES, STANDARD
 from jackfield_sdk.plugin import Plugin
 from tools.committed import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "sdk.md"
+HOOKS_PAGE = ROOT / "docs" / "reference" / "hooks.md"
 
 _HEAD = """\
 # SDK reference
@@ -29,6 +31,51 @@ _HEAD = """\
 Made from the source by `python -m tools.build_reference`. What a plugin's author imports is
 `import jackfield_sdk as jf`; the [tutorial](../tutorial/first-plugin.md) shows it at work.
 """
+
+_HOOKS_HEAD = """\
+# Standard hook points
+
+Made from `jackfield_sdk.hooks.catalogue` by `python -m tools.build_reference`. A filter comes before something happens:
+a handler may change the value or veto. An event comes after it has happened. Which of them a host has, `GET
+/api/surface` says; it declares them by `jackfield.standard`. The payloads are described in the
+[SDK reference](sdk.md#payloads-of-the-standard-hooks).
+
+```python
+import jackfield_sdk as jf
+
+plugin = jf.Plugin("night-watch", version="1.0.0")
+
+
+@plugin.filter("booking.beforeCreate")
+def no_nights(ctx: jf.Context, booking: jf.hooks.Booking) -> None:
+    if "T03:" in booking.starts_at:
+        raise jf.VetoError("Nobody is there at night.")
+
+
+@plugin.on("booking.created")
+def booked(ctx: jf.Context, booking: jf.hooks.Booking) -> None:
+    ctx.log.info("booked", service=booking.service)
+```
+"""
+
+
+def hooks_page() -> str:
+    """The page of the standard hook points."""
+    parts = [_HOOKS_HEAD]
+    for subject in dict.fromkeys(hook.subject for hook in STANDARD.values()):
+        found = [hook for hook in STANDARD.values() if hook.subject == subject]
+        rows = [
+            f"| `{hook.name}` | {hook.kind} | `jf.hooks.{hook.payload.__name__}` | {_cell(hook.description)} |"
+            for hook in found
+        ]
+        parts.append(f"## {subject}\n")
+        if found[0].source == "platform":
+            parts.append("The platform sends these itself, to the tenant's other plugins; hosts do not declare them.\n")
+        parts.append(_table("name", "kind", "payload", "when", rows=rows) + "\n")
+        for payload in dict.fromkeys(hook.payload for hook in found):
+            example = msgspec.json.format(msgspec.json.encode(EXAMPLES[payload]), indent=2).decode()
+            parts.append(f"An example of `{payload.__name__}`:\n\n```json\n{example}\n```\n")
+    return "\n".join(parts)
 
 
 def page() -> str:
@@ -230,16 +277,17 @@ def _table(*heads: str, rows: list[str]) -> str:
     return "\n".join([f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |", *rows])
 
 
-def main(arguments: list[str] | None = None, path: Path = PAGE) -> int:
-    made = page()
-    if "--check" in (sys.argv[1:] if arguments is None else arguments):
-        if path.is_file() and path.read_text(encoding="utf-8") == made:
-            return 0
-        print(f"{path.name} is not what the source says: run `python -m tools.build_reference`")
-        return 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(made, encoding="utf-8")
-    return 0
+def main(arguments: list[str] | None = None, path: Path = PAGE, hooks_path: Path = HOOKS_PAGE) -> int:
+    is_checked = "--check" in (sys.argv[1:] if arguments is None else arguments)
+    status = 0
+    for place, made in ((path, page()), (hooks_path, hooks_page())):
+        if not is_checked:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(made, encoding="utf-8")
+        elif not place.is_file() or place.read_text(encoding="utf-8") != made:
+            print(f"{place.name} is not what the source says: run `python -m tools.build_reference`")
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

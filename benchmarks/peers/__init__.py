@@ -28,7 +28,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 OUR_PYTHON = sys.executable
 PEERS_PYTHON = str(VENV / "bin" / "python")
 
-NAMES = ("ping", "python", "isolated-vm", "dify_plugin", "pluggy", "sqlalchemy")
+NAMES = ("ping", "python", "isolated-vm", "dify_plugin", "pluggy", "sqlalchemy", "fastapi")
 
 # A round is seconds; this long means that the peer hangs.
 ROUND_TIMEOUT_S = 120

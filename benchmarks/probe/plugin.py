@@ -27,6 +27,12 @@ def echo(ctx: jf.Context, text: str) -> str:
     return text
 
 
+@plugin.route("GET", "/hello/{name}", rate_limit_per_minute=100_000)
+def hello(ctx: jf.Context, request: jf.Request) -> dict[str, str]:
+    """As small as a route can be."""
+    return {"text": f"hello, {request.params['name']}"}
+
+
 @plugin.function()
 def fill(ctx: jf.Context, count: Annotated[int, jf.Meta(ge=1, le=500)]) -> None:
     """Store some values, `k0` and on."""

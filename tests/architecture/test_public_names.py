@@ -11,6 +11,7 @@ from tests.architecture.house import SOURCES, code_folders
 PACKAGES = [
     "jackfield",
     "jackfield.capabilities",
+    "jackfield.channels",
     "jackfield.connections",
     "jackfield.data_adapters",
     "jackfield.db",
@@ -34,6 +35,7 @@ PACKAGES = [
     "jackfield_sandbox",
     "jackfield_sdk",
     "jackfield_sdk.capabilities",
+    "jackfield_sdk.hooks",
     "jackfield_sdk.package",
     "jackfield_sdk.testing",
     "jackfield_sdk.transports",

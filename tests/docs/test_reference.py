@@ -15,11 +15,11 @@ def test_the_page_is_what_would_be_written_now() -> None:
 
 
 def test_an_old_page_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "sdk.md"
-    assert build_reference.main(["--check"], page) == 1
+    pages = tmp_path / "sdk.md", tmp_path / "hooks.md"
+    assert build_reference.main(["--check"], *pages) == 1
     assert "tools.build_reference" in capsys.readouterr().out
-    assert build_reference.main([], page) == 0
-    assert build_reference.main(["--check"], page) == 0
+    assert build_reference.main([], *pages) == 0
+    assert build_reference.main(["--check"], *pages) == 0
 
 
 def test_it_tells_of_every_decorator_and_public_name() -> None:

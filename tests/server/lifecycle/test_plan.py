@@ -75,8 +75,11 @@ async def test_a_plan_tells_contributions_permissions_and_configuration(house: H
     plan = install_plan_out(await house.lifecycle.plan_install(TENANT, "points"))
     assert plan.is_possible
     assert plan.contributes["filters"] == [
-        {"hook": "booking.beforeCreate", "priority": 5, "when": "booking.total > 0.0", "on_error": "continue"}
-    ]
+        {
+            "hook": "booking.beforeCreate", "priority": 5, "when": "booking.total > 0.0", "on_error": "continue",
+            "observe": False,
+        }
+    ]  # fmt: skip
     assert [part["event"] for part in plan.contributes["events"]] == ["sale.created"]
     assert [part["name"] for part in plan.contributes["functions"]] == ["balance"]
     assert plan.contributes["widgets"] == [{"slot": "POS.AfterCheckout", "title": "Points"}]

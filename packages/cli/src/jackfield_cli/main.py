@@ -13,6 +13,7 @@ from jackfield_cli.commands import (
     authoring,
     calling,
     changes,
+    channels,
     connecting,
     developing,
     granting,
@@ -136,6 +137,7 @@ _add(
 )  # fmt: skip
 _add(_TENANT, "disconnect", connecting.disconnect, "jackfield disconnect loyalty-points data")
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_TENANT)
+app.add_typer(channels.app, name="channels", rich_help_panel=_TENANT)
 _add(_TENANT, "activate", installed.activate, "jackfield activate loyalty-points")
 _add(_TENANT, "deactivate", installed.deactivate, "jackfield deactivate loyalty-points")
 _add(

@@ -19,7 +19,7 @@ from jackfield_sandbox.zygote import Boot
 
 __all__ = ["best_level", "default_cache", "optional_layers", "start_zygote"]
 
-_VOCABULARY = ("capabilities/*.py", "context.py", "errors.py", "hooks.py", "plugin.py", "schema.py", "ui/*.py")
+_VOCABULARY = ("capabilities/*.py", "context.py", "errors.py", "hooks/*.py", "plugin.py", "schema.py", "ui/*.py")
 """Files of the SDK whose words plugins use as names."""
 _ENVIRONMENT = {
     # A home that is not there: libraries take it for granted that there is one, and know what to do when they cannot

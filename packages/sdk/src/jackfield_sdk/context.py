@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jackfield_sdk.capabilities.connections import Connections
     from jackfield_sdk.capabilities.files import Files
     from jackfield_sdk.capabilities.functions import Functions
+    from jackfield_sdk.capabilities.gateways import Channel, Gateways
     from jackfield_sdk.capabilities.http import Http
     from jackfield_sdk.capabilities.members import Members
     from jackfield_sdk.capabilities.migration import Migration
@@ -127,7 +128,7 @@ class Context:
         trigger: `function`, `event`, `filter`, `route`, `widget`, `lifecycle`, `health` …
         invocation_id: Names this call in records and logs.
         delivery: For events: the delivery's stable id and the attempt, counted from 1.
-        storage, tables, data, events, log, cache, files, http, secrets, functions, members, notify: The
+        storage, tables, data, events, log, cache, files, http, secrets, functions, gateways, members, notify: The
             capabilities.
         ids: Makes identifiers.
         metrics: Counts what the plugin wants counted.
@@ -135,8 +136,8 @@ class Context:
 
     __slots__ = (
         "_call", "_config", "_host", "_texts", "cache", "connections", "data", "delivery", "events", "files",
-        "functions", "http", "ids", "invocation_id", "log", "members", "metrics", "migration", "notify", "secrets",
-        "storage", "tables", "tenant", "trigger", "user",
+        "functions", "gateways", "http", "ids", "invocation_id", "log", "members", "metrics", "migration", "notify",
+        "secrets", "storage", "tables", "tenant", "trigger", "user",
     )  # fmt: skip
 
     if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Context:
         connections: Connections
         files: Files
         functions: Functions
+        gateways: Gateways
         http: Http
         ids: Ids
         members: Members
@@ -184,6 +186,9 @@ class Context:
             made = Tenant(self._call.tenant_id, self._host)
         elif name == "user":
             made = self._acting()
+        elif name == "gateways":
+            gateways = importlib.import_module("jackfield_sdk.capabilities.gateways").Gateways
+            made = gateways(self._host, self._call.execution)
         elif name == "metrics":
             made = importlib.import_module("jackfield_sdk.metrics").Metrics()
         elif name == "ids":
@@ -221,6 +226,15 @@ class Context:
     def execution(self) -> Execution:
         """In what the call takes part: on its own, a workflow's step, a schedule, an event, a channel, or a plugin."""
         return self._call.execution or Execution(_KINDS.get(self._call.trigger, "standalone"))
+
+    @property
+    def channel(self) -> Channel | None:
+        """The channel that an event came from, or that a function is called on, with its settings for this plugin."""
+        execution = self._call.execution
+        if execution is None or not execution.channel_id:
+            return None
+        channel = importlib.import_module("jackfield_sdk.capabilities.gateways").Channel
+        return channel(execution.channel_id, execution.channel, execution.settings)
 
     @property
     def shared(self) -> Mapping[str, Any]:

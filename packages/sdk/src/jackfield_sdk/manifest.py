@@ -87,7 +87,11 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Filter(_Part, frozen=True, kw_only=True):
-    """A synchronous handler that may change or veto the value the host passes through a hook point."""
+    """A synchronous handler that may change or veto the value the host passes through a hook point.
+
+    Attributes:
+        observe: It only looks: it is given the value that comes out in the end, beside all others that look.
+    """
 
     hook: HookName
     handler: Identifier
@@ -95,6 +99,7 @@ class Filter(_Part, frozen=True, kw_only=True):
     when: Condition | None = None
     timeout_ms: TimeoutMs = 500
     on_error: Literal["continue", "abort"] = "continue"
+    observe: bool = False
 
 
 class EventHandler(_Part, frozen=True, kw_only=True):
@@ -505,6 +510,12 @@ def _check_whole(manifest: Manifest) -> None:
     _unique("webhooks", [w.name for w in manifest.webhooks])
     _unique("pages", [p.path for p in manifest.pages])
     _unique("connections", [c.name for c in manifest.connections])
+    for index, part in enumerate(manifest.filters):
+        if part.observe and part.on_error == "abort":
+            raise ManifestError(
+                "what only looks cannot stop the host", path=f"filters[{index}].on_error",
+                hint="Leave out `observe` or `on_error`.",
+            )  # fmt: skip
     for index, connection in enumerate(manifest.connections):
         if connection.name == "data":
             raise ManifestError(

@@ -186,13 +186,15 @@ class Plugin:
         when: str | None = None,
         timeout_ms: int = 500,
         on_error: Literal["continue", "abort"] = "continue",
+        observe: bool = False,
     ) -> Callable[[F], F]:
         """A handler that receives the value of a filter hook and returns it, changed or not.
 
         Nothing returned means nothing changed. It vetoes by raising `VetoError`. A handler that takes a struct sees
         some of the host's fields; the others pass through untouched. Handlers run by ascending priority. `when` is a
         CEL condition over the payload, evaluated before the plugin is woken. With `on_error="abort"` a failure stops
-        the host's operation.
+        the host's operation. With `observe=True` the handler only looks: it is given the value that comes out in the
+        end, at the same time as all others that look; what it returns or raises changes nothing.
         """
 
         def add(function: F) -> F:
@@ -201,7 +203,8 @@ class Plugin:
                 (
                     "filters",
                     lambda: m.Filter(
-                        hook=hook, handler=key, priority=priority, when=when, timeout_ms=timeout_ms, on_error=on_error
+                        hook=hook, handler=key, priority=priority, when=when, timeout_ms=timeout_ms, on_error=on_error,
+                        observe=observe,
                     ),
                 )
             )

@@ -97,6 +97,7 @@ class Execution(msgspec.Struct, frozen=True, array_like=True):
         plugin: Slug of the plugin that calls, for `plugin`.
         depth: Calls between plugins so far.
         channel: For `channel`: through which kind of line to the outside it came.
+        channel_id, settings: That channel, and what the tenant has set for the plugin on it.
     """
 
     kind: str = "standalone"
@@ -104,6 +105,8 @@ class Execution(msgspec.Struct, frozen=True, array_like=True):
     depth: int = 0
     workflow: Workflow | None = None
     channel: str = ""
+    channel_id: str = ""
+    settings: dict[str, Any] = {}
 
 
 class CallContext(msgspec.Struct, frozen=True, array_like=True):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, overload
 
 import structlog
 from fastapi import FastAPI, Response
@@ -33,11 +33,12 @@ from jackfield import (
     records,
     webhooks,
 )
+from jackfield import channels as channels_
 from jackfield import registry as registry_
 from jackfield import tenants as tenants_
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database, DatabaseUnavailableError, Notices, is_unavailable, migrate
-from jackfield.extension_points import FunctionResult, WidgetResult
+from jackfield.extension_points import FilterRun, FunctionResult, WidgetResult
 from jackfield.http import (
     BodyLimitMiddleware,
     IdempotencyMiddleware,
@@ -75,13 +76,30 @@ class Tenant:
         self._platform = platform
         self.id = tenant_id
 
-    async def filter(self, name: str, payload: Any, *, caller: wire.Caller | None = None) -> Any:
+    @overload
+    async def filter(
+        self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: Literal[False] = False
+    ) -> Any: ...
+
+    @overload
+    async def filter(
+        self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: Literal[True]
+    ) -> FilterRun: ...
+
+    async def filter(
+        self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: bool = False
+    ) -> Any:
         """Pass a value through a filter hook; it comes back in the type it went in.
+
+        Args:
+            dry_run: Only show what each plugin would do: a `FilterRun`. Nothing is left behind.
 
         Raises:
             VetoedError: A plugin objects; its message is for the acting user.
             FilterAbortedError: A plugin that the host may not go on without has failed.
         """
+        if dry_run:
+            return await self._platform.filters.dry_run(self.id, name, payload, caller)
         return await self._platform.filters.apply(self.id, name, payload, caller)
 
     async def emit(
@@ -200,6 +218,8 @@ class Platform:
             has_email=settings.smtp.host is not None,
             check_url=letters.check,
         )
+        lines = channels_.Lines(channels_.Telegram(self.egress, settings.telegram_api))
+        sending = channels_.Sending(self.database, lines, self.clock)
         gate = capabilities.Gate(
             self.database,
             vault,
@@ -215,8 +235,9 @@ class Platform:
             egress=self.egress,
             plugin_calls=calls,
             notifications=self.notifications,
+            gateway_calls=sending,
         )
-        self.notifications.sealer = gate.envelope
+        self.notifications.sealer = lines.sealer = gate.envelope
         self.courier = notifications.Courier(
             self.database,
             gate.envelope,
@@ -303,7 +324,13 @@ class Platform:
         )
         self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
         self.events = extension_points.Events(self.database, self.surface, self.active, self.invoker)
+        self.events.audience = channels_.Audience(self.database)
         self.functions = extension_points.Functions(self.active, self.invoker)
+        self.channels = channels_.Channels(self.database, lines, self.active, settings.public_url, self.clock)
+        self.intake = channels_.Intake(self.database, self.clock)
+        self._talking = channels_.Talking(self.database, self.intake, settings.channels, self.clock)
+        self._offering = channels_.Offering(self.database, self.active, self.functions)
+        self._polling = channels_.Polling(self.database, self.channels, self.intake, lines, self.clock)
         calls.connect(self.active, self.functions, self.clock)
         self.routes = extension_points.Routes(self.active, self.invoker)
         self.widgets = extension_points.Widgets(self.surface, self.active, self.invoker)
@@ -394,6 +421,7 @@ class Platform:
             loop.create_task(self._guarded("courier", self.courier.run), name="courier"),
             loop.create_task(self._guarded("webhooks", self._webhook_upkeep.run), name="webhooks"),
             loop.create_task(self._guarded("connections", self.connected.run), name="connections"),
+            loop.create_task(self._guarded("channels", self._polling.run), name="channels"),
         ]
         _log.info("ready", isolation=self.settings.isolation, database=self.database.engine.dialect.name)
 
@@ -552,6 +580,7 @@ class Platform:
         app.add_middleware(TraceMiddleware, tracing=self._tracing)
         app.add_middleware(TranslationMiddleware, translate=_unavailable)
         add_problem_handlers(app)
+        app.router.routes.insert(0, extension_points.plugin_routes(self.routes, self.quotas.warning_of))
         app.include_router(tenants_.router(self.tenants))
         app.include_router(notifications.router(self.notifications))
         app.include_router(quotas.router(self.quotas, self.usage, self._operating))
@@ -563,7 +592,6 @@ class Platform:
                 self.filters,
                 self.events,
                 self.functions,
-                self.routes,
                 self.widgets,
                 self.quotas.warning_of,
             )
@@ -585,6 +613,8 @@ class Platform:
         app.include_router(webhooks.router(self.webhook_endpoints, self.deliveries))
         app.include_router(data_adapters.router(self.changes))
         app.include_router(connections.router(self.connected.connections, self.connected.authorizations))
+        app.include_router(channels_.inbound_router(self._talking, self.intake, self._offering))
+        app.include_router(channels_.router(self.channels, self._offering, self.lifecycle))
         app.include_router(records.router(self.records))
         app.include_router(
             records.metrics_router(

@@ -310,6 +310,19 @@ class WebhookSettings(BaseSettings):
     """For how long attempts are kept."""
 
 
+class ChannelSettings(BaseSettings):
+    """What channels take."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_CHANNEL_", frozen=True)
+
+    per_minute: int = Field(default=600, ge=1)
+    """Messages on one channel, on this node."""
+    sender_per_minute: int = Field(default=60, ge=1)
+    """Of them from one sender, and requests of one sender for replies."""
+    body_bytes: int = Field(default=1 * _MB, ge=1024)
+    """Of an update that comes in."""
+
+
 class Settings(BaseSettings):
     """One node."""
 
@@ -367,6 +380,9 @@ class Settings(BaseSettings):
     notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    channels: ChannelSettings = Field(default_factory=ChannelSettings)
+    telegram_api: str = "https://api.telegram.org"
+    """Where Telegram's Bot API is; another one for tests, or a Bot API server of your own."""
     data_changes_days: int = Field(default=90, ge=1, le=3650)
     """For how long what plugins did to the host's entities is kept, and can be taken back."""
     development: bool = False

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Integer, Table
 
+from jackfield_sdk.hooks import ChannelMessage, ChannelSent, TelegramCallback, TelegramMessage
+from jackfield_sdk.hooks.catalogue import STANDARD
 from jackfield_sdk.schema import json_schema_of
 
-__all__ = ["Access", "Entity", "Event", "FilterHook", "Slot", "Surface"]
+__all__ = ["CHANNEL_EVENTS", "PLUGIN_EVENTS", "Access", "Entity", "Event", "FilterHook", "Slot", "Surface"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,20 @@ class Event:
     name: str
     payload: Any = None
     description: str = ""
+
+
+CHANNEL_EVENTS = (
+    Event("channel.message", ChannelMessage, "Somebody wrote on a channel, of whatever kind."),
+    Event("channel.sent", ChannelSent, "A plugin has written on a channel."),
+    Event("telegram.message", TelegramMessage, "A message to a bot of Telegram's."),
+    Event("telegram.callback", TelegramCallback, "A button below a message of a bot's was pressed."),
+)
+"""Of the platform's own, on every surface: what happens on a tenant's channels."""
+
+PLUGIN_EVENTS = tuple(
+    Event(hook.name, hook.payload, hook.description) for hook in STANDARD.values() if hook.source == "platform"
+)
+"""Of the platform's own, on every surface: what becomes of a tenant's plugins."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,7 @@ class Surface:
 
     def __post_init__(self) -> None:
         for name, items in (
-            ("filter_index", self.filters), ("event_index", self.events),
+            ("filter_index", self.filters), ("event_index", (*self.events, *CHANNEL_EVENTS, *PLUGIN_EVENTS)),
             ("entity_index", self.entities), ("slot_index", self.slots),
         ):  # fmt: skip
             index: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Table
 
 from corner_shop.shop.models import Base
-from jackfield import Entity, Event, FilterHook, Slot, Surface
+from jackfield import Entity, Event, Slot, Surface, standard
 from jackfield_sdk import hooks
 
 __all__ = ["SLOTS", "DashboardContext", "ReportContext", "surface"]
@@ -32,26 +32,12 @@ class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
     sales: int
 
 
-_FILTERS = (
-    FilterHook("sale.beforeCreate", hooks.Sale, "A sale before it is booked: change its total, discount or metadata."),
-    FilterHook("sale.beforeRefund", hooks.Sale, "A sale before it is refunded."),
-    FilterHook("booking.beforeCreate", hooks.Booking, "An appointment before it is made."),
-    FilterHook("booking.beforeCancel", hooks.Booking, "An appointment before it is cancelled."),
-    FilterHook("customer.beforeCreate", hooks.Customer, "A customer before they are added."),
-    FilterHook("customer.beforeUpdate", hooks.Customer, "A customer's new details before they are saved."),
-    FilterHook("product.beforeCreate", hooks.Product, "A product before it is added."),
-    FilterHook("product.beforeUpdate", hooks.Product, "A product's new details before they are saved."),
-)
+# Only what the shop does: it moves no appointments, and deletes nothing.
+_FILTERS = standard.filters("sale", "booking.beforeCreate", "booking.beforeCancel", "customer", "product")
 
 _EVENTS = (
-    Event("sale.created", hooks.Sale, "A sale was completed."),
-    Event("sale.refunded", hooks.Sale, "A sale was refunded."),
-    Event("booking.created", hooks.Booking, "An appointment was made."),
-    Event("booking.cancelled", hooks.Booking, "An appointment was cancelled."),
-    Event("customer.created", hooks.Customer, "A customer was added."),
-    Event("customer.updated", hooks.Customer, "A customer's details changed."),
-    Event("product.created", hooks.Product, "A product was added."),
-    Event("product.updated", hooks.Product, "A product changed."),
+    *standard.events("sale.created", "sale.refunded", "booking.created", "booking.cancelled"),
+    *standard.events("customer.created", "customer.updated", "product.created", "product.updated"),
     Event("demo.ping", hooks.Ping, "Nothing but a number, for trying things out."),
 )
 

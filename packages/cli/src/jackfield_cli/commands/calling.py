@@ -86,7 +86,10 @@ def filter_command(
     hook: Annotated[str, typer.Argument(metavar="HOOK", help="As `booking.beforeCreate`.", show_default=False)],
     payload: Annotated[str, typer.Argument(metavar="JSON", help=_HELP, show_default=False)],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run every handler, whatever the one before says, and show each.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Run every handler, whatever the one before says; show each, and leave nothing behind."
+        ),
     ] = False,
 ) -> None:
     """Pass a value through a filter hook, and show what each plugin made of it."""
@@ -96,10 +99,10 @@ def filter_command(
         answer,
         lambda: stack(
             listing(
-                ("plugin", "handler", "priority", "", "changed", "ms", ""),
+                ("plugin", "handler", "priority", "", "ms", "what", ""),
                 [
-                    (s["plugin"], s["handler"], s["priority"], styled(s["status"]), "yes" if s["changed"] else "no",
-                     float(s["duration_ms"]), s["message"])
+                    (s["plugin"], s["handler"], s["priority"], styled(s["end"]), float(s["duration_ms"]),
+                     _changes(s["patch"]), _trouble(s))
                     for s in answer["steps"]
                 ],
                 empty="No active plugin filters this.",
@@ -107,6 +110,20 @@ def filter_command(
             facts([("payload", as_json(answer["payload"]))]),
         ),
     )  # fmt: skip
+
+
+def _changes(patch: list[dict[str, Any]]) -> str:
+    """A JSON Patch in one line; only a dry run tells of it."""
+    return ", ".join(f"{each['op']} {each['path'] or 'all'} {_value(each)}".rstrip() for each in patch)
+
+
+def _value(change: dict[str, Any]) -> str:
+    return as_json(change["value"], indent=None) if "value" in change else ""
+
+
+def _trouble(step: dict[str, Any]) -> str:
+    refused = ", ".join(dict.fromkeys(step["refused"]))
+    return ". ".join(text for text in (step["message"], f"Not done: {refused}" if refused else "") if text)
 
 
 def _parameters(function: dict[str, Any]) -> str:

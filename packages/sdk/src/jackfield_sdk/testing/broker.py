@@ -12,6 +12,7 @@ import msgspec
 from jackfield_sdk import wire
 from jackfield_sdk.errors import CapabilityError
 from jackfield_sdk.manifest import Manifest
+from jackfield_sdk.testing.channels import FakeChannels
 from jackfield_sdk.testing.entities import Entities
 from jackfield_sdk.testing.keeping import Keeping
 from jackfield_sdk.testing.memory import Tables
@@ -80,6 +81,7 @@ class Broker:
         self.secrets: dict[str, str] = {}
         self.people = People(tenant_id)
         self.neighbours = Neighbours(manifest)
+        self.channels = FakeChannels(lambda permission: rights.covers(permission))
         self.web = FakeWeb(manifest, lambda: rights.grants, lambda: self.secrets)
         self.emitted: list[Emitted] = []
         self.logs: list[wire.Log] = []
@@ -95,6 +97,7 @@ class Broker:
             **self.web.operations(),
             **self.people.operations(),
             **self.neighbours.operations(),
+            **self.channels.operations(),
             "secrets.reveal": (_Name, lambda a: f"secrets:{a.name}", self._reveal),
         }
 

@@ -16,13 +16,15 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
-from jackfield_sdk import ui, wire
+from jackfield_sdk import hooks, ui, wire
+from jackfield_sdk.capabilities.gateways import Channel
 from jackfield_sdk.context import Health, Response
 from jackfield_sdk.errors import CapabilityError, PluginError, UserError, VetoError
 from jackfield_sdk.manifest import Manifest, parse_manifest
 from jackfield_sdk.plugin import Plugin
 from jackfield_sdk.schema import Secret, return_type, to_plain
 from jackfield_sdk.testing.broker import Broker, Emitted
+from jackfield_sdk.testing.channels import SentMessage
 from jackfield_sdk.testing.conditions import holds
 from jackfield_sdk.testing.isolate import Isolate
 from jackfield_sdk.testing.memory import Tables
@@ -253,12 +255,15 @@ class FakePlatform:
         self._expect("active")
         plain = to_plain(value)
         _named(hook, {item.hook: item for item in self.manifest.filters}, "filter of the hook")
-        for item in sorted(self.manifest.filters, key=lambda item: item.priority):
+        for item in sorted(self.manifest.filters, key=lambda item: (item.observe, item.priority)):
             if item.hook != hook or not holds(item.when, hook, plain):
                 continue
             try:
-                plain = self._run("filter", item.handler, plain)
-            except UserError as error:
+                made = self._run("filter", item.handler, plain)
+                plain = plain if item.observe else made
+            except (UserError, VetoError) as error:
+                if item.observe:
+                    continue
                 raise VetoError(str(error), hint=error.hint) from error
         return cast("V", msgspec.convert(plain, type(value)) if isinstance(value, msgspec.Struct) else plain)
 
@@ -323,6 +328,21 @@ class FakePlatform:
                 self._run("webhook", webhook.handler, request, delivery)
         return delivery
 
+    def fire(self, schedule: str, *, attempts: int = 1) -> wire.Delivery:
+        """Have one of the plugin's schedules fire; the delivery.
+
+        Args:
+            attempts: How often the handler gets it, as it does when an answer was lost on the way.
+        """
+        self._expect("active")
+        declared = _named(schedule, {item.name: item for item in self.manifest.schedules}, "schedule")
+        delivery = wire.Delivery(f"delivery_{next(self._numbers)}", 1)
+        for attempt in range(1, attempts + 1):
+            delivery = wire.Delivery(delivery.id, attempt)
+            with self.acting_as(None):
+                self._run("schedule", declared.handler, None, delivery)
+        return delivery
+
     def widget(self, slot: str, context: Any = None) -> dict[str, Any] | None:
         """The plugin's widget for a slot, checked as a page would get it; None when it has nothing to show here.
 
@@ -362,6 +382,50 @@ class FakePlatform:
         self._broker.web.connections.values[name] = value
         self._broker.web.connections.usernames[name] = username
         return self
+
+    def channel(self, kind: str = "telegram", *, id: str | None = None, **settings: Any) -> Channel:
+        """A connected channel that the plugin is assigned to, with what the tenant has set for it there."""
+        return self._broker.channels.open(kind, settings, id)
+
+    def channel_message(
+        self,
+        text: str = "",
+        *,
+        kind: str = "telegram",
+        channel: str | None = None,
+        chat_id: str = "42",
+        user_id: str | None = "42",
+        id: str | None = None,
+        sent_at: str | None = None,
+        attempts: int = 1,
+    ) -> list[wire.Delivery]:
+        """Somebody writes on a channel: `channel.message`, and on Telegram `telegram.message`; the deliveries.
+
+        Args:
+            channel: The channel's id; one of the kind is opened when the test has opened none.
+            id: Names the message; the same one again is the same message.
+        """
+        name = id or f"{chat_id}:{next(self._numbers)}"
+        place = self._place(kind, channel)
+        at = sent_at or (self.now or datetime.now(UTC)).isoformat()
+        general = hooks.ChannelMessage(
+            channel=place.id, kind=kind, id=name, chat_id=chat_id, sent_at=at, text=text, user_id=user_id
+        )
+        made = self._on_channel(place, "channel.message", general, attempts)
+        if kind == "telegram":
+            exact = hooks.TelegramMessage(
+                channel=place.id, update_id=next(self._numbers), message_id=next(self._numbers), sent_at=at, text=text,
+                chat=hooks.TelegramChat(id=int(chat_id)),
+                sender=None if user_id is None else hooks.TelegramUser(id=int(user_id)),
+            )  # fmt: skip
+            made += self._on_channel(place, "telegram.message", exact, attempts)
+        return made
+
+    def channel_event(self, event: str, payload: Any, *, attempts: int = 1) -> list[wire.Delivery]:
+        """Any event of a channel, as `channel.sent` or `telegram.callback`, on the channel that it names."""
+        plain = to_plain(payload)
+        kind = "telegram" if event.startswith("telegram.") else plain["kind"]
+        return self._on_channel(self._place(kind, plain["channel"]), event, payload, attempts)
 
     def member(self, id: str, role: Role = "member", *, name: str = "", email: str = "", locale: str = "") -> None:
         """A person joins the tenant."""
@@ -426,6 +490,16 @@ class FakePlatform:
     def web(self) -> FakeWeb:
         """The hosts that requests reach: they answer what the test has them say, and keep what they were asked."""
         return self._broker.web
+
+    @property
+    def sent(self) -> list[SentMessage]:
+        """What the plugin wrote on channels, oldest first."""
+        return self._broker.channels.sent
+
+    @property
+    def blocked(self) -> set[str]:
+        """Chats that want no more messages; may be changed."""
+        return self._broker.channels.blocked
 
     @property
     def emitted(self) -> list[Emitted]:
@@ -494,6 +568,25 @@ class FakePlatform:
         )  # fmt: skip
         self._broker.entities.begin_call()
         return self._isolate.run(kind, handler, payload, context)
+
+    def _place(self, kind: str, channel: str | None) -> Channel:
+        known = self._broker.channels.channels
+        found = next((each for each in known.values() if each.kind == kind and channel in (None, each.id)), None)
+        return found or self._broker.channels.open(kind, {}, channel)
+
+    def _on_channel(self, channel: Channel, event: str, payload: Any, attempts: int) -> list[wire.Delivery]:
+        """Hand an event to those handlers that the real platform would: without the grant, nobody hears of it."""
+        is_heard = any(item.event == event for item in self.manifest.events)
+        if not is_heard or not self._rights.covers(f"channels:{channel.kind}"):
+            return []
+        before = self.execution
+        self.execution = wire.Execution(
+            "event", channel=channel.kind, channel_id=channel.id, settings=dict(channel.settings)
+        )
+        try:
+            return self.emit(event, payload, attempts=attempts)
+        finally:
+            self.execution = before
 
     def _migrated(self, handler: str) -> FakePlatform:
         tables = self._broker.tables

@@ -46,6 +46,7 @@ class CapabilityContext:
         locale: Language tag of whoever it runs for.
         handler: What runs, as `kind name`; for what is told of the call.
         staging: While its data is moved to another release: the copy that this call works on.
+        is_dry_run: It is tried out, and must leave nothing behind: only what reads is let through.
         is_settled: Its grants cannot change while it runs: it is a step of an operation that holds the plugin.
     """
 
@@ -67,6 +68,7 @@ class CapabilityContext:
     deadline: float = 0.0
     locale: str = "en"
     handler: str = ""
+    is_dry_run: bool = False
     _rights: Rights | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

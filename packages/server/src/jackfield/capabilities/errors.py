@@ -480,6 +480,16 @@ class KeyUnknownError(MissingError):
     code = "key-unknown"
 
 
+class DryRunError(ConflictError):
+    """A handler that is only tried out would change something."""
+
+    code = "dry-run"
+    default_hint = "Nothing is wrong: outside of a dry run it would have been done."
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"`{what}` is not done in a dry run")
+
+
 class TransactionStateError(InvalidError):
     """A transaction that is not open, open already, or too long."""
 

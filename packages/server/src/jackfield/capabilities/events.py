@@ -15,7 +15,7 @@ from jackfield.capabilities.origin import EVENT_DEPTH, Cause, Origin
 from jackfield.db import Database
 from jackfield.jobs import outbox
 
-__all__ = ["PAYLOAD_BYTES", "Events"]
+__all__ = ["PAYLOAD_BYTES", "Events", "cause_of"]
 
 PAYLOAD_BYTES = 64 * 1024
 """Each subscriber gets a copy."""
@@ -45,12 +45,12 @@ class Events:
             raise EventPayloadMismatchError(arguments.name, problems)
         async with self._database.write(context.tenant_id) as session:
             event_id = outbox.add(
-                session, context.tenant_id, arguments.name, payload, source=context.slug, cause=_cause(context)
+                session, context.tenant_id, arguments.name, payload, source=context.slug, cause=cause_of(context)
             )
         return answer(event_id)
 
 
-def _cause(context: CapabilityContext) -> str:
+def cause_of(context: CapabilityContext) -> str:
     """What the event is sent because of: it travels with it, so that a circle of events can be told and cut."""
     origin = context.origin or Origin()
     cause = Cause(

@@ -12,6 +12,7 @@ from jackfield.capabilities.config import Config
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.data import Data
 from jackfield.capabilities.declared import Declarations
+from jackfield.capabilities.dry_runs import check_dry_run
 from jackfield.capabilities.errors import (
     ArgumentsInvalidError,
     UnknownCapabilityError,
@@ -20,6 +21,7 @@ from jackfield.capabilities.errors import (
 from jackfield.capabilities.events import Events
 from jackfield.capabilities.files import Files
 from jackfield.capabilities.functions import Functions, PluginCalls
+from jackfield.capabilities.gateways import GatewayCalls, Gateways
 from jackfield.capabilities.housekeeping import Housekeeping
 from jackfield.capabilities.http import Http, RenewingSource, SecretGuard, SecretSource
 from jackfield.capabilities.leaks import LeakBook
@@ -66,6 +68,7 @@ class Gate:
         renewing_sources: Have fresh values in place of those that a host does not accept any more.
         plugin_calls: Carries calls from plugin to plugin; there are none when absent.
         notifications: Tells members; nobody does when absent.
+        gateway_calls: Writes on channels; there are none when absent.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Gate:
         plugin_calls: PluginCalls | None = None,
         notifications: Notifications | None = None,
         connections: Capability | None = None,
+        gateway_calls: GatewayCalls | None = None,
     ) -> None:
         moments = clock or SystemClock()
         self._access = access
@@ -122,6 +126,8 @@ class Gate:
             self._capabilities["notify"] = Notify(notifications).operations
         if connections is not None:
             self._capabilities["connections"] = connections
+        if gateway_calls is not None:
+            self._capabilities["gateways"] = Gateways(gateway_calls).operations
 
     @property
     def operations(self) -> Mapping[str, tuple[str, ...]]:
@@ -160,6 +166,8 @@ class Gate:
             decoded = found.decode(arguments)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             raise ArgumentsInvalidError(f"{capability}.{operation}: {error}"[:300]) from error
+        if context.is_dry_run:
+            check_dry_run(context, capability, operation, decoded)
         rights = context.rights
         if rights.access is not self._access:
             rights.access = self._access

@@ -39,12 +39,13 @@ class Tally:
             is kept of the call.
         requests: What it sent out, the first ones; None when it sent nothing.
         transaction: Of `data`, while one is open.
+        refused: What a dry run was kept from doing, as `storage.set`; None when there was nothing.
         bodies: Rests of responses that it has not read yet, by number; None as long as there was none.
     """
 
     __slots__ = (
         "bodies", "called_cpu_us", "capabilities", "egress_bytes", "payload_bytes", "permissions", "queries",
-        "requests", "revealed", "traceparent", "transaction",
+        "refused", "requests", "revealed", "traceparent", "transaction",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -59,3 +60,4 @@ class Tally:
         self.requests: list[Sent] | None = None
         self.bodies: dict[int, memoryview] | None = None
         self.transaction: Any = None
+        self.refused: list[str] | None = None

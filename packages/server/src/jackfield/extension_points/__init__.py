@@ -5,7 +5,7 @@ from __future__ import annotations
 from jackfield.extension_points.between import PluginCalls
 from jackfield.extension_points.contexts import CallerContext, read_context
 from jackfield.extension_points.delivering import Delivering, Subscribing
-from jackfield.extension_points.endpoints import acting, router, spoken
+from jackfield.extension_points.endpoints import acting, plugin_routes, router, spoken
 from jackfield.extension_points.errors import FilterAbortedError, VetoedError
 from jackfield.extension_points.events import Events
 from jackfield.extension_points.filters import FilterRun, Filters, FilterStep
@@ -38,6 +38,7 @@ __all__ = [
     "WidgetResult",
     "Widgets",
     "acting",
+    "plugin_routes",
     "read_context",
     "router",
     "schedules_router",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from jackfield.capabilities import CapabilityContext
+from jackfield.capabilities.dry_runs import refuse
 from jackfield.capabilities.origin import CALL_DEPTH, Origin
 from jackfield.clock import Clock, SystemClock
 from jackfield.extension_points.errors import (
@@ -72,6 +73,8 @@ class PluginCalls:
         if len(callers) > CALL_DEPTH:
             raise CallDepthError(f"more than {CALL_DEPTH} calls from plugin to plugin, one within the other")
         functions.check_role(function, context.caller, is_plugin=True)
+        if context.is_dry_run and not function.read_only:
+            refuse(context, f"functions.{installation.slug}.{name}")
         outcome, problem = await functions.invoke(
             installation,
             function,
@@ -81,6 +84,8 @@ class PluginCalls:
             locale=context.locale,
             origin=_origin(context, callers),
             execution=Execution("plugin", plugin=context.slug, depth=len(callers)),
+            # That it only reads is what it says of itself: what it calls is held to it.
+            is_dry_run=context.is_dry_run,
         )
         for caller in callers:
             caller.tally.called_cpu_us += round(outcome.cpu_ms * 1000)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import APIRouter, Body, Path, Query, Request, Response
+from starlette.routing import Route
 
 from jackfield.capabilities.plain import NotPlainError, check_plain
 from jackfield.errors import JackfieldError
@@ -50,7 +51,7 @@ from jackfield.quotas import QuotaFailure, exceeded
 from jackfield.surface import Surface
 from jackfield_sdk import wire
 
-__all__ = ["QUOTA_WARNING", "acting", "router", "spoken"]
+__all__ = ["QUOTA_WARNING", "acting", "plugin_routes", "router", "spoken"]
 
 QUOTA_WARNING = "X-Jackfield-Quota-Warning"
 """Names the tenant's quotas that are nearly used up; absent when all is well."""
@@ -79,7 +80,6 @@ def router(  # one argument for each extension point
     filters: Filters,
     events: Events,
     functions: Functions,
-    routes: Routes,
     widgets: Widgets,
     warning_of: Callable[[str], str | None] = lambda _tenant_id: None,
 ) -> APIRouter:
@@ -203,7 +203,11 @@ def router(  # one argument for each extension point
         language: AcceptLanguage = None,
         *,
         dry_run: Annotated[
-            bool, Query(description="Run every handler whatever the one before says, and show what each would do")
+            bool,
+            Query(
+                description="Run every handler whatever the one before says, and show what each would do. Whatever "
+                "else it would change is refused: nothing is left behind"
+            ),
         ] = False,
     ) -> Response:
         """Pass a value through a filter hook. A veto answers 409 with the code `vetoed`."""
@@ -239,36 +243,13 @@ def router(  # one argument for each extension point
         found = await widgets.fill(caller.tenant, slot, about, acting(caller), spoken(caller, language))
         return warned(caller.tenant, _json({"slot": slot, "widgets": found}))
 
-    @api.api_route(
-        "/api/plugins/{slug}/api/{path:path}",
-        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        tags=["routes"],
-        include_in_schema=False,
-    )
-    async def plugin_route(slug: str, path: str, request: Request) -> Response:
-        caller = await _optional_caller(request)
-        if len(request.scope["query_string"]) > _QUERY_BYTES:
-            raise QueryTooLargeError(f"a query string of more than {_QUERY_BYTES} bytes")
-        tenant_id = request.query_params.get("tenant") if caller is None else caller.tenant
-        if tenant_id is None:
-            raise TenantMissingError("this request names no tenant")
-        find = routes.find_public if caller is None else routes.find
-        found = await find(tenant_id, slug, request.method, f"/{path}")
-        incoming = RouteRequest(
-            request.method, f"/{path}", dict(request.query_params), dict(request.headers), await request.body()
-        )
-        locale = spoken(caller, request.headers.get("accept-language"))
-        outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller), locale)
-        if answer is None:
-            return _route_problem(slug, outcome)
-        sent = Response(answer.body, answer.status, headers=answer.headers)
-        # How a tenant stands is nothing for strangers.
-        return sent if caller is None else warned(tenant_id, sent)
+    async def documented(slug: str, path: str) -> Response:  # pragma: no cover  # `plugin_routes` stands before it
+        raise NotImplementedError
 
     # One operation in the document stands for the routes of all plugins.
     api.add_api_route(
         "/api/plugins/{slug}/api/{path}",
-        plugin_route,
+        documented,
         methods=["GET"],
         tags=["routes"],
         operation_id="pluginRoute",
@@ -276,6 +257,46 @@ def router(  # one argument for each extension point
         responses={**problem_responses(403, 404, 413, 429, 502, 503, 504), 200: {"description": "As the plugin says"}},
     )
     return api
+
+
+def plugin_routes(routes: Routes, warning_of: Callable[[str], str | None] = lambda _tenant_id: None) -> Route:
+    """The routes of all plugins, to stand before those of the platform.
+
+    Not in the router: FastAPI asks each of its routes in turn and solves the dependencies of the one that it finds,
+    which took longer than the plugin itself.
+
+    Args:
+        warning_of: What answers to a tenant carry as `QUOTA_WARNING`.
+    """
+
+    async def respond(request: Request) -> Response:
+        slug, path = request.path_params["slug"], f"/{request.path_params['path']}"
+        caller = await _optional_caller(request)
+        if len(request.scope["query_string"]) > _QUERY_BYTES:
+            raise QueryTooLargeError(f"a query string of more than {_QUERY_BYTES} bytes")
+        tenant_id = request.query_params.get("tenant") if caller is None else caller.tenant
+        if tenant_id is None:
+            raise TenantMissingError("this request names no tenant")
+        find = routes.find_public if caller is None else routes.find
+        found = await find(tenant_id, slug, request.method, path)
+        incoming = RouteRequest(
+            request.method, path, dict(request.query_params), dict(request.headers), await request.body()
+        )
+        locale = spoken(caller, request.headers.get("accept-language"))
+        outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller), locale)
+        if answer is None:
+            return _route_problem(slug, outcome)
+        sent = Response(answer.body, answer.status, headers=answer.headers)
+        # How a tenant stands is nothing for strangers.
+        if caller is not None and (warning := warning_of(tenant_id)) is not None:
+            sent.headers[QUOTA_WARNING] = warning
+        return sent
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    route = Route("/api/plugins/{slug}/api/{path:path}", respond, methods=methods, include_in_schema=False)
+    # No plugin can declare it, and Starlette adds it to GET.
+    route.methods = set(methods)
+    return route
 
 
 async def _optional_caller(request: Request) -> Caller | None:
@@ -324,7 +345,7 @@ def _route_problem(slug: str, outcome: Outcome) -> Response:
 
 
 def _filter_answer(run: FilterRun) -> dict[str, Any]:
-    return {"payload": run.payload, "steps": [asdict(step) for step in run.steps]}
+    return {"payload": run.payload, "is_dry_run": run.is_dry_run, "steps": [asdict(step) for step in run.steps]}
 
 
 def _plain(payload: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,19 +17,38 @@ from jackfield.extension_points.contexts import checked_shared
 from jackfield.extension_points.delivering import at_work, result_of
 from jackfield.extension_points.errors import EventUnknownError, PayloadInvalidError
 from jackfield.extension_points.validation import SchemaCache
-from jackfield.invocation import Invocation, Invoker
+from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.jobs import DeliveryResult, DeliverySnapshot, Subscription, outbox
 from jackfield.lifecycle import ActiveInstallations
+from jackfield.lifecycle.active import key_of
 from jackfield.resolution.ranges import VersionRange
-from jackfield.surface import Surface
+from jackfield.surface import CHANNEL_EVENTS, PLUGIN_EVENTS, Surface
 from jackfield.tracing import incoming
 from jackfield_sdk import wire
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.schema import json_schema_of
 
-__all__ = ["Events"]
+__all__ = ["Audience", "Events"]
 
 _causes = msgspec.json.Decoder(Cause)
+_PLUGIN_EVENTS = frozenset(event.name for event in PLUGIN_EVENTS)
+_CHANNEL_EVENTS = frozenset(event.name for event in CHANNEL_EVENTS)
+
+
+class Audience(Protocol):
+    """Who hears of events that are not for everybody: those of channels. `channels.Audience` in a node."""
+
+    def concerns(self, event: str) -> bool:
+        """Whether an event is one of these."""
+        ...
+
+    async def chosen(self, tenant_id: str, event: str, candidates: Iterable[ActiveInstallation]) -> Collection[str]:
+        """Ids of those that may hear of it."""
+        ...
+
+    async def admitted(self, installation: ActiveInstallation, event: str, payload: Any) -> wire.Execution | None:
+        """In what an event runs for a plugin; None when this one is not for it."""
+        ...
 
 
 class Events:
@@ -42,6 +61,8 @@ class Events:
         self._invoker = invoker
         self._schemas = SchemaCache()
         self._host_schemas: dict[str, dict[str, Any]] = {}
+        self.audience: Audience | None = None
+        """Chooses who hears of events of channels; nobody does without."""
 
     async def emit(
         self,
@@ -67,6 +88,8 @@ class Events:
         event = self._surface.event_index.get(name)
         if event is None:
             raise EventUnknownError(f"there is no event `{name}`")
+        if name in _PLUGIN_EVENTS:
+            raise EventUnknownError(f"`{name}` is sent by the platform alone", hint="Send an event of your own.")
         plain = msgspec.to_builtins(payload, str_keys=True)
         if event.payload is not None:
             schema = self._host_schemas.get(name)
@@ -89,10 +112,17 @@ class Events:
         sender = None if event_name in self._surface.event_index else event_name.partition(".")[0]
         at_work = None if sender is None else plugins.by_slug.get(sender)
         version = None if at_work is None else at_work.version
-        return [
-            Subscription(installation.id, handler.handler, handler.ordered, handler.retries + 1)
+        candidates = [
+            (installation, handler)
             for found in (plugins.events, plugins.held_events)
             for installation, handler in found.get(event_name, ())
+        ]
+        if candidates and self._is_chosen(event_name):
+            chosen = await self._chosen(tenant_id, event_name, [installation for installation, _ in candidates])
+            candidates = [each for each in candidates if each[0].id in chosen]
+        return [
+            Subscription(installation.id, handler.handler, handler.ordered, handler.retries + 1)
+            for installation, handler in candidates
             if sender is None or _listens_to(installation.manifest, sender, version)
         ]
 
@@ -107,6 +137,8 @@ class Events:
         )
         if handler is None:
             return DeliveryResult("skipped", "handler-gone", "the installed release does not handle this event")
+        if delivery.event in _PLUGIN_EVENTS and await self._is_about(delivery, installation):
+            return DeliveryResult("skipped", "own-life-cycle", "it is about the plugin itself")
         if not holds(handler.when, variables(delivery.event, delivery.payload)):
             return DeliveryResult("skipped", "condition-false", "its condition does not hold")
         cause = _read(delivery.cause)
@@ -116,6 +148,13 @@ class Events:
             return DeliveryResult(
                 "dead", "event-loop", f"more than {EVENT_DEPTH} events because of one another: {trail}"
             )
+        execution: wire.Execution | None = None
+        if self._is_chosen(delivery.event):
+            audience = self.audience
+            if audience is not None:
+                execution = await audience.admitted(installation, delivery.event, delivery.payload)
+            if execution is None:
+                return DeliveryResult("skipped", "channel-not-assigned", "the plugin has no business on this channel")
         origin = Origin((), cause.depth, cause.trail, cause.shared or {"correlation_id": delivery.event_id})
         token = incoming.set(cause.traceparent)
         try:
@@ -129,11 +168,26 @@ class Events:
                     handler.timeout_ms,
                     delivery=wire.Delivery(delivery.id, delivery.attempt),
                     origin=origin,
+                    execution=execution,
                 )
             )
         finally:
             incoming.reset(token)
         return result_of(outcome)
+
+    async def _is_about(self, delivery: DeliverySnapshot, installation: ActiveInstallation) -> bool:
+        """Whether something has become of the plugin itself, which has handlers of its own for that."""
+        told = delivery.payload
+        plugins = await self._active.get(delivery.tenant_id)
+        return plugins.by_slug.get(key_of(told["slug"], told["instance"])) is installation
+
+    def _is_chosen(self, event: str) -> bool:
+        return event in _CHANNEL_EVENTS if self.audience is None else self.audience.concerns(event)
+
+    async def _chosen(
+        self, tenant_id: str, event: str, candidates: Sequence[ActiveInstallation]
+    ) -> Collection[str]:
+        return () if self.audience is None else await self.audience.chosen(tenant_id, event, candidates)
 
 
 def _cause(shared: Mapping[str, Any] | None) -> str | None:

@@ -141,6 +141,7 @@ class Functions:
         locale: str = "en",
         origin: Origin | None = None,
         execution: Execution | None = None,
+        is_dry_run: bool = False,
     ) -> tuple[Outcome, tuple[str, str, str] | None]:
         """Run a function, its arguments and its result validated; the outcome, and code, message and hint of what is
         wrong with it.
@@ -167,6 +168,7 @@ class Functions:
                 is_plain=is_plain,
                 origin=origin,
                 execution=execution,
+                is_dry_run=is_dry_run,
             )
         )
         failure = outcome.failure

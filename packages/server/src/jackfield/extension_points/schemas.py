@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jackfield.extension_points.filters import FilterEnd
+
 __all__ = [
     "EmitAnswer",
     "FilterAnswer",
@@ -92,12 +94,18 @@ class FilterStepAnswer(BaseModel):
     duration_ms: float
     changed: bool
     message: str
+    end: FilterEnd = Field(description="`observed`: it only looked")
+    code: str = Field(description="Why it failed or vetoed")
+    patch: list[dict[str, Any]] = Field(description="What it changed, as a JSON Patch (RFC 6902); in dry runs")
+    refused: list[str] = Field(description="What a dry run kept it from doing, as `storage.set`")
+    invocation_id: str
 
 
 class FilterAnswer(BaseModel):
     """The payload after all handlers, and what each did."""
 
     payload: Any
+    is_dry_run: bool
     steps: list[FilterStepAnswer]
 
 

@@ -37,11 +37,15 @@ class Watch:
 
     def admit(self, invocation: Invocation) -> Failure | None:
         """Nothing, or why the plugin is left alone."""
+        if invocation.is_dry_run:
+            return None
         # The breaker comes last: it may make this call its probe, and will hear how that ended.
         return self.crash_loops.admit(invocation) or self.breakers.admit(invocation)
 
     def settle(self, invocation: Invocation, outcome: Outcome) -> None:
         """How it ended."""
+        if invocation.is_dry_run:
+            return
         self.breakers.settle(invocation, outcome)
         condemned = self.crash_loops.settle(invocation, outcome)
         if condemned is not None:

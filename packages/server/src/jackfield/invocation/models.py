@@ -70,6 +70,7 @@ class Invocation:
         is_plain: The payload has been checked, and has only values that need no conversion.
         origin: How it came about through other plugins, and what was handed along; None for the usual call.
         execution: In what it takes part, when the kind does not say it all.
+        is_dry_run: The handler is tried out: it may read and change nothing, and how it ends is not held against it.
     """
 
     installation: ActiveInstallation
@@ -84,6 +85,7 @@ class Invocation:
     is_plain: bool = False
     origin: Origin | None = None
     execution: Execution | None = None
+    is_dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Outcome:
         value: Plain data when `status` is `ok`.
         failure: Why not, otherwise.
         metrics: What the handler counted of its own.
+        refused: What a dry run was kept from doing, as `storage.set`.
     """
 
     invocation_id: str
@@ -104,6 +107,7 @@ class Outcome:
     cpu_ms: float = 0.0
     host_calls: int = 0
     metrics: Mapping[str, int] | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def is_ok(self) -> bool:

@@ -22,7 +22,7 @@ from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Ou
 from jackfield.invocation.redaction import Redaction, SecretBook
 from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, HostCalls, IsolateSpec
 from jackfield.quotas import LimitBook
-from jackfield.records import FAILURES, InvocationRecord
+from jackfield.records import DRY_RUN, FAILURES, InvocationRecord
 from jackfield.settings import CeilingSettings, LimitSettings
 from jackfield.tracing import Tracing, incoming, trace_id_of
 from jackfield_sdk import wire
@@ -43,7 +43,7 @@ _TOLD_TO_OTHERS = frozenset({"health", "config-check", "lifecycle"})
 _SETTLED = frozenset({"config-check", "lifecycle"})
 """Steps of an operation that holds the plugin, or tries out what is not in force: their grants are those given here."""
 _HANDED_ON = {
-    "data": True, "events": True, "functions": True, "notify": True,
+    "data": True, "events": True, "functions": True, "gateways": True, "notify": True,
     "files": False, "storage": False, "tables": False,
 }  # fmt: skip
 """Capabilities that a secret should not be handed to → whether it is masked. `http` is not among them: what it sends
@@ -167,6 +167,7 @@ class Invoker:
             deadline=started_at + request.limits.wall_ms / 1000,
             locale=invocation.locale,
             handler=f"{invocation.kind} {invocation.name}",
+            is_dry_run=invocation.is_dry_run,
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
@@ -358,6 +359,7 @@ class Invoker:
             result.cpu_us / 1000,
             result.host_calls,
             metrics,
+            () if tally.refused is None else tuple(tally.refused),
         )
         self._records.record(
             InvocationRecord(
@@ -366,7 +368,7 @@ class Invoker:
                 installation_id=installation.id,
                 plugin=installation.slug,
                 version=installation.version,
-                kind=invocation.kind,
+                kind=DRY_RUN if invocation.is_dry_run else invocation.kind,
                 name=invocation.name,
                 handler=invocation.handler,
                 caller_id=None if caller is None else caller.id,

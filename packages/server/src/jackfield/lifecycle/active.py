@@ -27,7 +27,7 @@ class TenantPlugins:
 
     Attributes:
         by_slug: The plugin's `default` instance, under its slug; every other one under `slug@instance`.
-        filters: Hook point → handlers of all instances, by priority, then slug.
+        filters: Hook point → handlers of all instances, by priority, then slug; those that only look come last.
         events: Event → handlers, by slug.
         held: What is quarantined, by id: nothing reaches it, and its events wait.
         held_events: Event → its handlers.
@@ -79,13 +79,17 @@ def assemble(
     return TenantPlugins(
         by_slug={key_of(installation.slug, instance): installation for instance, installation in named},
         by_id={installation.id: installation for installation in found},
-        filters={hook: tuple(sorted(pairs, key=lambda pair: pair[1].priority)) for hook, pairs in filters.items()},
+        filters={hook: _in_order(pairs) for hook, pairs in filters.items()},
         events={event: tuple(pairs) for event, pairs in events.items()},
         widgets={slot: tuple(sorted(pairs, key=lambda pair: pair[1].order)) for slot, pairs in widgets.items()},
         held=waiting,
         held_events={event: tuple(pairs) for event, pairs in held_events.items()},
         resting=resting or {},
     )
+
+
+def _in_order(pairs: list[tuple[ActiveInstallation, Filter]]) -> Found[Filter]:
+    return tuple(sorted(pairs, key=lambda pair: (pair[1].observe, pair[1].priority)))
 
 
 def key_of(slug: str, instance: str) -> str:

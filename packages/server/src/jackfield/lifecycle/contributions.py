@@ -13,7 +13,10 @@ def contributions(manifest: Manifest) -> dict[str, list[dict[str, Any]]]:
     """Contributions by kind, each kind present even when there is none of it."""
     return {
         "filters": [
-            {"hook": part.hook, "priority": part.priority, "when": part.when, "on_error": part.on_error}
+            {
+                "hook": part.hook, "priority": part.priority, "when": part.when, "on_error": part.on_error,
+                "observe": part.observe,
+            }
             for part in manifest.filters
         ],
         "events": [{"event": part.event, "when": part.when, "ordered": part.ordered} for part in manifest.events],

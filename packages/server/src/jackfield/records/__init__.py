@@ -12,7 +12,7 @@ from jackfield.records.errors import LogLevelError, SinceInvalidError
 from jackfield.records.exposition import cached, metrics_router
 from jackfield.records.figures import Figures, node_figures
 from jackfield.records.models import AuditEntry, InvocationRow, LogRow
-from jackfield.records.record import FAILURES, InvocationRecord, LogLine
+from jackfield.records.record import DRY_RUN, FAILURES, InvocationRecord, LogLine
 from jackfield.records.recorder import Recorder
 from jackfield.records.repository import inventory, purge
 from jackfield.records.schemas import AuditEntryOut, InvocationOut, LogLineOut, StatsOut
@@ -20,6 +20,7 @@ from jackfield.records.service import InstallationStats, Records, Step
 from jackfield.records.uses import Use, UserUse
 
 __all__ = [
+    "DRY_RUN",
     "FAILURES",
     "PLATFORM",
     "AuditEntry",

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jackfield.db import Database
 from jackfield.records import histogram
 from jackfield.records.models import CostColumns, HandlerCost, HourCost
-from jackfield.records.record import FAILURES, InvocationRecord
+from jackfield.records.record import InvocationRecord
 
 __all__ = ["HOUR_S", "Cost", "add_costs"]
 
@@ -63,7 +63,7 @@ class Cost:
     def count(self, record: InvocationRecord) -> None:
         """Add one call."""
         self.calls += 1
-        if record.status in FAILURES:
+        if record.is_failure:
             self.failures += 1
         duration_us = record.duration_us
         self.wall_us += duration_us

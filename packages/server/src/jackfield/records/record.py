@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["FAILURES", "InvocationRecord", "LogLine"]
+__all__ = ["DRY_RUN", "FAILURES", "InvocationRecord", "LogLine"]
 
 LogLine = tuple[str, str, dict[str, str | int | float | bool | None]]
 """Level, message, fields."""
 
 FAILURES = frozenset({"error", "timeout", "cpu", "memory", "crashed", "violation", "refused", "overloaded"})
 """Statuses that count as failures. A `user-error`, a `veto` and a `retry` are answers that a healthy plugin gives."""
+
+DRY_RUN = "dry-run"
+"""The kind of calls by which handlers were only tried out. None of them is a failure, however it ended."""
 
 
 class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -70,3 +73,8 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=Tru
     chain: list[str] | None = None
     called_cpu_us: int = 0
     metrics: dict[str, int] | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it counts as one."""
+        return self.status in FAILURES and self.kind != DRY_RUN

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jackfield.db import Database
 from jackfield.records.costs import add_costs
 from jackfield.records.models import Counter, InvocationRow, LogRow
-from jackfield.records.record import FAILURES, InvocationRecord
+from jackfield.records.record import InvocationRecord
 from jackfield.records.uses import add_uses
 
 __all__ = ["store"]
@@ -183,7 +183,7 @@ async def _totals(records: Iterable[InvocationRecord]) -> dict[str, dict[str, An
         total["cpu_us"] += record.cpu_us
         total["maximum_us"] = max(total["maximum_us"], record.duration_us)
         total["last_run_at"] = _moment(record)
-        if record.status in FAILURES:
+        if record.is_failure:
             total["failures"] += 1
             total["last_error_at"] = _moment(record)
             total["last_error_code"] = _text(record.error_code or record.status, 128)
@@ -209,7 +209,7 @@ def _row(record: InvocationRecord) -> dict[str, Any]:
         "host_calls": record.host_calls,
         "memory_kb": record.memory_kb,
         "status": record.status,
-        "is_failure": record.status in FAILURES,
+        "is_failure": record.is_failure,
         "error_code": _text(record.error_code, 128),
         "error_message": _text(record.error_message),
         "error_trace": _text(record.error_trace),

@@ -13,6 +13,7 @@ from jackfield.lifecycle.operations import Change, Effect, Run, Step
 from jackfield.lifecycle.repository import by_id, change_state, inactive_among
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["ActivateSteps", "DeactivateSteps"]
 
@@ -67,6 +68,7 @@ class ActivateSteps:
             was = State.QUARANTINED
             await jobs.release_held(session, row.id)
         self._tools.audit(session, run, "plugin.activate", row.slug, {"state": was.value}, summary(row))
+        tell(session, run, "activated", row)
 
     async def _activate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)
@@ -112,6 +114,7 @@ class DeactivateSteps:
         self._tools.audit(
             session, run, "plugin.deactivate", row.slug, {"state": run.results["begin"]["was"]}, summary(row)
         )
+        tell(session, run, "deactivated", row)
 
     async def _deactivate(self, session: AsyncSession, run: Run) -> None:
         await self._begin(session, run)

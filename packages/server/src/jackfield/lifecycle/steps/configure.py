@@ -15,6 +15,7 @@ from jackfield.lifecycle.repository import by_id
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.lifecycle.steps.base import Tools
 from jackfield.lifecycle.steps.secret_tokens import put_tokens, tokens
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["ConfigureSteps"]
 
@@ -83,3 +84,4 @@ class ConfigureSteps:
             session, run, "plugin.configure", row.slug, {"config": before},
             {"config": dict(row.config), "secret_names": sorted(self._data["secret_names"])},
         )  # fmt: skip
+        tell(session, run, "configured", row)

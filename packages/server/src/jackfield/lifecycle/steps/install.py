@@ -29,6 +29,7 @@ from jackfield.lifecycle.repository import by_id, change_state, count_listed, fi
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
 from jackfield.lifecycle.steps.secret_tokens import drop_tokens
+from jackfield.lifecycle.steps.telling import tell
 from jackfield.quotas import PlanFullError
 from jackfield.registry import count_install
 
@@ -239,3 +240,6 @@ class InstallSteps:
             row = await by_id(session, package.installation_id)
             await count_install(session, row.slug)
             self._tools.audit(session, run, "plugin.install", row.slug, None, summary(row))
+            tell(session, run, "installed", row)
+            if State(row.state) is State.ACTIVE:
+                tell(session, run, "activated", row)

@@ -15,6 +15,7 @@ from jackfield.lifecycle.operations import Change, Run, Step
 from jackfield.lifecycle.repository import by_id, change_state
 from jackfield.lifecycle.states import MEANINGS, Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["QuarantineSteps"]
 
@@ -39,3 +40,4 @@ class QuarantineSteps:
         change_state(row, Event.QUARANTINED, now=self._tools.clock.now(), reason=(code, message))
         after = {**summary(row), "reason": {"code": code, "message": message}}
         self._tools.audit(session, run, "plugin.quarantine", row.slug, before, after)
+        tell(session, run, "quarantined", row)

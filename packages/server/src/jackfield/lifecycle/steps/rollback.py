@@ -24,6 +24,7 @@ from jackfield.lifecycle.snapshots import snapshot
 from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.lifecycle.steps.base import Tools, summary
 from jackfield.lifecycle.steps.moving import Move
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["RollbackSteps"]
 
@@ -165,6 +166,7 @@ class RollbackSteps:
         if row.reason_code == "needs-configuration":
             row.reason_code = row.reason_message = None
         self._tools.audit(session, run, "plugin.rollback", row.slug, run.results["begin"]["before"], summary(row))
+        tell(session, run, "rolledBack", row, previous_version=self._data["from_version"])
 
     def _keep_export(self, session: AsyncSession, run: Run, row: InstallationRow) -> None:
         written = run.results["export"]

@@ -21,6 +21,7 @@ from jackfield.lifecycle.repository import by_id, change_state
 from jackfield.lifecycle.states import Event, State
 from jackfield.lifecycle.steps.base import Tools, summary
 from jackfield.lifecycle.steps.secret_tokens import drop_tokens
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["UninstallSteps"]
 
@@ -111,3 +112,4 @@ class UninstallSteps:
                 raise RemovalFailedError(f"the data of {row.slug} could not be removed", slug=row.slug) from error
         after = {"state": row.state, "data": self._data["mode"]}
         self._tools.audit(session, run, "plugin.uninstall", row.slug, run.results["begin"]["before"], after)
+        tell(session, run, "uninstalled", row)

@@ -27,6 +27,7 @@ from jackfield.lifecycle.states import MEANINGS, State
 from jackfield.lifecycle.steps.base import Tools, summary
 from jackfield.lifecycle.steps.moving import Move
 from jackfield.lifecycle.steps.secret_tokens import put_tokens, tokens
+from jackfield.lifecycle.steps.telling import tell
 
 __all__ = ["UpdateSteps"]
 
@@ -125,6 +126,7 @@ class UpdateSteps:
             row.reason_code = row.reason_message = None
         await history.prune(session, row.id, self._tools.kept, now)
         self._tools.audit(session, run, "plugin.update", row.slug, run.results["begin"]["before"], summary(row))
+        tell(session, run, "updated", row, previous_version=self._data["from_version"])
 
     async def _tried(self, run: Run) -> ActiveInstallation:
         """The new release on the copy, with the configuration and grants that it is to have."""

@@ -1,0 +1,101 @@
+"""What is asked of the tables of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.channels.models import AssignmentRow, ChannelRow, MessageRow
+from jackfield.db import Database
+
+__all__ = [
+    "add_once",
+    "assigned",
+    "assignments",
+    "connected_kinds",
+    "find",
+    "forget_before",
+    "next_sequence",
+    "set_state",
+]
+
+_BATCH = 1_000
+
+
+async def find(session: AsyncSession, channel_id: str) -> ChannelRow | None:
+    """A channel that the session may see."""
+    return await session.scalar(select(ChannelRow).where(ChannelRow.id == channel_id))
+
+
+async def assignments(session: AsyncSession, channel_id: str) -> Sequence[AssignmentRow]:
+    """Plugins on a channel, the first to be asked first."""
+    query = (
+        select(AssignmentRow)
+        .where(AssignmentRow.channel_id == channel_id)
+        .order_by(AssignmentRow.priority, AssignmentRow.installation_id)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def assigned(session: AsyncSession, installation_ids: Sequence[str]) -> Sequence[tuple[str, ChannelRow]]:
+    """Installations and channels that they are at work on, the oldest channel first."""
+    query = (
+        select(AssignmentRow.installation_id, ChannelRow)
+        .join(ChannelRow, ChannelRow.id == AssignmentRow.channel_id)
+        .where(AssignmentRow.installation_id.in_(installation_ids), AssignmentRow.is_enabled.is_(True))
+        .order_by(ChannelRow.id)
+    )
+    return [(row[0], row[1]) for row in (await session.execute(query)).all()]
+
+
+async def connected_kinds(session: AsyncSession) -> frozenset[str]:
+    """Kinds of which the session's tenant has a connected channel."""
+    return frozenset(await session.scalars(select(ChannelRow.kind).where(ChannelRow.state == "connected").distinct()))
+
+
+async def add_once(session: AsyncSession, database: Database, values: dict[str, Any]) -> bool:
+    """Add a message unless there is one with its key; whether it was added. Whoever comes with the same key at this
+    moment waits until the session is committed."""
+    make: Any = insert_sqlite if database.is_sqlite else insert_postgresql
+    statement = make(MessageRow).values(**values).on_conflict_do_nothing().returning(MessageRow.id)
+    return await session.scalar(statement) is not None
+
+
+async def next_sequence(session: AsyncSession, channel_id: str) -> int:
+    """Number of the next message that goes out. Others on the channel wait until the session is committed, so that no
+    number becomes visible after a higher one."""
+    await session.scalar(select(ChannelRow.id).where(ChannelRow.id == channel_id).with_for_update())
+    query = select(func.coalesce(func.max(MessageRow.sequence), 0)).where(MessageRow.channel_id == channel_id)
+    return (await session.scalar(query) or 0) + 1
+
+
+async def set_state(
+    session: AsyncSession, channel_id: str, version: int, state: str, reason: str | None, now: datetime, **more: Any
+) -> bool:
+    """Write how a channel is, unless somebody has changed it meanwhile; whether it was written."""
+    statement = (
+        update(ChannelRow)
+        .where(ChannelRow.id == channel_id, ChannelRow.version == version)
+        .values(state=state, reason=reason, checked_at=now, **more)
+        .returning(ChannelRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return await session.scalar(statement) is not None
+
+
+async def forget_before(session: AsyncSession, moment: datetime) -> int:
+    """Remove some messages that are older; how many."""
+    old = select(MessageRow.id).where(MessageRow.created_at < moment).limit(_BATCH)
+    statement = (
+        delete(MessageRow)
+        .where(MessageRow.id.in_(old))
+        .returning(MessageRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len((await session.scalars(statement)).all())
