@@ -203,7 +203,12 @@ class Plugin:
                 (
                     "filters",
                     lambda: m.Filter(
-                        hook=hook, handler=key, priority=priority, when=when, timeout_ms=timeout_ms, on_error=on_error,
+                        hook=hook,
+                        handler=key,
+                        priority=priority,
+                        when=when,
+                        timeout_ms=timeout_ms,
+                        on_error=on_error,
                         observe=observe,
                     ),
                 )

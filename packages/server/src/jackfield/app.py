@@ -86,9 +86,7 @@ class Tenant:
         self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: Literal[True]
     ) -> FilterRun: ...
 
-    async def filter(
-        self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: bool = False
-    ) -> Any:
+    async def filter(self, name: str, payload: Any, *, caller: wire.Caller | None = None, dry_run: bool = False) -> Any:
         """Pass a value through a filter hook; it comes back in the type it went in.
 
         Args:

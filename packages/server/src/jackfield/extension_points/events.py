@@ -184,9 +184,7 @@ class Events:
     def _is_chosen(self, event: str) -> bool:
         return event in _CHANNEL_EVENTS if self.audience is None else self.audience.concerns(event)
 
-    async def _chosen(
-        self, tenant_id: str, event: str, candidates: Sequence[ActiveInstallation]
-    ) -> Collection[str]:
+    async def _chosen(self, tenant_id: str, event: str, candidates: Sequence[ActiveInstallation]) -> Collection[str]:
         return () if self.audience is None else await self.audience.chosen(tenant_id, event, candidates)
 
 

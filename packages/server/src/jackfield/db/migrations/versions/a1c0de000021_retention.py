@@ -1,0 +1,20 @@
+"""retention
+
+Revision ID: a1c0de000021
+Revises: a1c0de000020
+"""
+
+from __future__ import annotations
+
+revision = "a1c0de000021"
+down_revision = "a1c0de000020"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""
