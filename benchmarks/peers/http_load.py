@@ -1,7 +1,7 @@
 """A client that keeps a few connections busy: requests per second of one round, answers checked.
 
-Usage: `http_load.py PORT PATH [TOKEN…]`: a connection for each token, or as many without one. `fastapi_route.py` loads its
-own server with the same code.
+Usage: `http_load.py PORT PATH [TOKEN…]`: a connection for each token, or as many without one. `fastapi_route.py`
+loads its own server with the same code.
 """
 
 from __future__ import annotations
