@@ -152,9 +152,10 @@ def test_a_sale_at_the_till_earns_points_that_receipt_and_profile_show(demo: Dem
     before = balance(demo, "customer-grace")
     sign_in(page, demo, "Mina Patel")
     page.get_by_role("link", name="Till").click()
-    page.get_by_role("button", name="Heather honey").click()
-    page.get_by_role("button", name="Flat white").click()
-    page.get_by_role("button", name="Flat white").click()
+    # The tile, and not the buttons of the cart's line, which appear after the first click.
+    page.locator(".tile", has_text="Heather honey").click()
+    page.locator(".tile", has_text="Flat white").click()
+    page.locator(".tile", has_text="Flat white").click()
     cart = page.get_by_role("region", name="Cart")
     expect(cart.locator(".sum")).to_contain_text("£14.30")
     cart.get_by_label("Customer").select_option("Grace O’Neill")

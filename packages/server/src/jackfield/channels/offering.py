@@ -81,7 +81,7 @@ class Offering:
         async with self._database.read(tenant_id) as session:
             channel = await repository.find(session, channel_id)
             if channel is None:
-                raise ChannelMissingError(f"there is no channel {channel_id[:64]!r}")
+                raise ChannelMissingError("there is no such channel")
             rows = await repository.assignments(session, channel_id)
             kinds = await repository.connected_kinds(session)
         first: dict[str, Offered] = {}

@@ -324,7 +324,7 @@ async def _own(session: AsyncSession, channel_id: str, *, is_locked: bool = Fals
     query = select(ChannelRow).where(ChannelRow.id == channel_id)
     row = await session.scalar(query.with_for_update() if is_locked else query)
     if row is None:
-        raise ChannelMissingError(f"there is no channel {channel_id[:64]!r}")
+        raise ChannelMissingError("there is no such channel")
     return row
 
 
