@@ -35,10 +35,10 @@ async def test_an_entry_is_there_exactly_when_the_change_is(database: Database, 
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert (await records.audit("acme", PageRequest())).items == []
+    assert (await records.trail.list("acme", PageRequest())).items == []
     async with database.write("acme") as session:
         audit(session, "acme", "member:mem_1", "plugin.install", "echo", after={"version": "1.0.0"}, ip="127.0.0.1")
-    (entry,) = (await records.audit("acme", PageRequest())).items
+    (entry,) = (await records.trail.list("acme", PageRequest())).items
     assert (entry.actor, entry.action, entry.target, entry.before, entry.after, entry.ip) == (
         "member:mem_1", "plugin.install", "echo", None, {"version": "1.0.0"}, "127.0.0.1",
     )  # fmt: skip
@@ -55,7 +55,7 @@ async def test_secrets_do_not_get_into_the_trail(database: Database, records: Re
             before={"api_key": None, "url": "https://ann:hunter2@example.com"},
             after={"api_key": "hunter2", "nested": [{"webhookSecret": "hunter2"}], "points": 2},
         )
-    (entry,) = (await records.audit("acme", PageRequest())).items
+    (entry,) = (await records.trail.list("acme", PageRequest())).items
     assert "hunter2" not in repr((entry.before, entry.after))
     assert entry.before == {"api_key": None, "url": "https://ann:[redacted]@example.com"}
     assert entry.after == {"api_key": "[redacted]", "nested": [{"webhookSecret": "[redacted]"}], "points": 2}

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from jackfield.http.errors import CredentialsMissingError, RoleMissingError
 
 __all__ = [
+    "CALLER",
     "ROLES",
     "AdminCaller",
     "Authenticator",
@@ -29,6 +30,9 @@ Role = Literal["owner", "admin", "member", "operator", "publisher"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """The first three are roles in a tenant; the others belong to the platform and see no tenant's data."""
 
+CALLER = "jackfield_caller"
+"""Where a request's ASGI scope has its caller, once that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -39,6 +43,7 @@ class Caller:
         member_id: None when the token stands for a program instead of a person.
         locale: The member's own setting.
         tenant_locale: What the tenant's members speak unless they say otherwise.
+        token_name: What whoever issued the token called it.
     """
 
     role: Role
@@ -48,6 +53,7 @@ class Caller:
     token_id: str | None = None
     locale: str | None = field(default=None, compare=False)
     tenant_locale: str | None = field(default=None, compare=False)
+    token_name: str | None = field(default=None, compare=False)
 
     @property
     def tenant(self) -> str:
@@ -100,7 +106,8 @@ async def _current(
     if token is None:
         raise CredentialsMissingError("This needs a token.")
     authenticator = cast(Authenticator, request.app.state.authenticator)
-    return await authenticator.authenticate(token)
+    caller = request.scope[CALLER] = await authenticator.authenticate(token)
+    return caller
 
 
 def require(*roles: Role) -> Callable[..., Awaitable[Caller]]:

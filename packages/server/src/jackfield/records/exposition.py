@@ -7,18 +7,23 @@ connects from opens nothing: behind a proxy on the same machine, everybody comes
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from jackfield.http import Authenticator, CredentialsMissingError, RoleMissingError, problem_responses
 from jackfield.http.caller import bearer_token
 
-__all__ = ["Source", "cached", "metrics_router"]
+__all__ = ["Source", "cached", "figures_missing", "metrics_router"]
+
+_log = structlog.get_logger("jackfield.records")
+_PATIENCE_S = 3.0
 
 Source = Callable[[], Awaitable[Iterable[Metric]]]
 """Figures of one part of the node, now."""
@@ -47,6 +52,11 @@ def cached(source: Source, for_s: float) -> Source:
         return kept
 
     return figures
+
+
+def figures_missing(count: int) -> Metric:
+    """Of an answer that leaves some out."""
+    return GaugeMetricFamily("jackfield_figures_missing", "Groups of figures that could not be had.", count)
 
 
 def metrics_router(
@@ -85,7 +95,17 @@ def metrics_router(
     async def get_metrics() -> Response:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         """Figures of this node since it started: calls, durations, processor time, isolates, deliveries, refusals."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected([metric for source in sources for metric in await source()]))
+        metrics, failed = list[Metric](), 0
+        for source in sources:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    metrics += await source()
+            except Exception as error:
+                # Without a database, the figures that need none are wanted the more.
+                _log.warning("figures-missing", error=f"{type(error).__name__}: {error}")
+                failed += 1
+        metrics.append(figures_missing(failed))
+        registry.register(_Collected(metrics))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Dialect, Index, Integer, String, Text
+from sqlalchemy import DDL, JSON, BigInteger, Dialect, Index, Integer, String, Table, Text, UniqueConstraint, event
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from jackfield.db import Base, TenantOwned
+from jackfield.records.guards import GUARDS
 
 __all__ = [
+    "AuditCheckpoint",
     "AuditEntry",
+    "AuditHead",
     "CostColumns",
     "Counter",
     "HandlerCost",
@@ -21,6 +24,8 @@ __all__ = [
     "InvocationRow",
     "LogRow",
     "PermissionUse",
+    "RetentionRow",
+    "RetentionRun",
 ]
 
 # SQLite numbers rows by itself only when the column's type is exactly INTEGER.
@@ -198,18 +203,125 @@ class HourCost(TenantOwned, CostColumns, Base):
 class AuditEntry(TenantOwned, Base):
     """Who did what to what. `tenant_id` is `PLATFORM` for what concerns no single tenant.
 
+    The rows of a tenant are a chain: `seq` counts without a gap, and `hash` is over all that an entry says and the hash
+    of the one before (`trail.chain`). The database refuses to change one, and to delete one that no checkpoint covers.
+
     Attributes:
+        actor: `Caller.subject`, or the part of the platform that acted.
+        actor_name: What the token of the actor is called.
+        on_behalf_of: Who had asked for what the platform or a plugin did.
+        plugin: Whose installation, connection or data it was about, or who acted.
         before, after: What changed, as plain data; secrets are masked.
+        previous: Hash of the entry before; empty in the first one.
+        key_id: Names the key of `seal`, which nobody can make who has the database alone.
     """
 
     __tablename__ = "jf_audit"
-    __table_args__ = (Index("ix_jf_audit_tenant", "tenant_id", "id"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "seq"),
+        Index("ix_jf_audit_target", "tenant_id", "target", "seq"),
+        Index("ix_jf_audit_actor", "tenant_id", "actor", "seq"),
+        Index("ix_jf_audit_at", "at"),
+    )
 
     id: Mapped[int] = mapped_column(_Serial, primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(200))
+    actor_name: Mapped[str | None] = mapped_column(String(200))
+    token_id: Mapped[str | None] = mapped_column(String(64))
+    on_behalf_of: Mapped[str | None] = mapped_column(String(200))
+    plugin: Mapped[str | None] = mapped_column(String(128))
     action: Mapped[str] = mapped_column(String(64))
     target: Mapped[str] = mapped_column(String(255))
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     ip: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(256))
+    trace_id: Mapped[str | None] = mapped_column(String(32))
+    node_id: Mapped[str | None] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(64))
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class AuditHead(TenantOwned, Base):
+    """The end of a tenant's chain. Whoever adds an entry holds this row until the entry is there.
+
+    Attributes:
+        adopted: Up to which entry the trail is older than the chain; 0 when it is not.
+    """
+
+    __tablename__ = "jf_audit_heads"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+    adopted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class AuditCheckpoint(TenantOwned, Base):
+    """What stands for entries that are not there to speak for themselves.
+
+    Attributes:
+        kind: `prune`: all up to `seq` were old and are gone. `adopt`: all up to `seq` were there before the chain.
+        hash: Of the entry `seq`.
+        removed: How many entries all checkpoints of the tenant have removed, this one included.
+    """
+
+    __tablename__ = "jf_audit_checkpoints"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64))
+    removed: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(String(64))
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class RetentionRow(TenantOwned, Base):
+    """For how long a tenant wishes to have a kind of record kept.
+
+    Attributes:
+        set_by: As in the audit trail.
+    """
+
+    __tablename__ = "jf_retention"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    days: Mapped[int]
+    set_by: Mapped[str] = mapped_column(String(200))
+    set_at: Mapped[datetime]
+
+
+class RetentionRun(Base):
+    """When a kind of record was last gone through, in all tenants, and by whom.
+
+    Attributes:
+        lease_until: Until then no other node goes through it; None when it is done.
+        removed: Rows that went the last time; `total` since the beginning.
+    """
+
+    __tablename__ = "jf_retention_runs"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    node_id: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    removed: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(String(300))
+
+
+_HEADS = cast(Table, AuditHead.__table__)
+# The guards refer to all three, so the last one to be made brings them.
+_HEADS.add_is_dependent_on(cast(Table, AuditEntry.__table__))
+_HEADS.add_is_dependent_on(cast(Table, AuditCheckpoint.__table__))
+for _dialect, _statements in GUARDS.items():
+    for _statement in _statements:
+        event.listen(_HEADS, "after_create", DDL(_statement).execute_if(dialect=_dialect))

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
@@ -54,6 +55,7 @@ class Recorder:
         keep_for: Older invocations and log lines are dropped; totals and the audit trail stay.
         keep_hours_for: For how long it is known what each hour has cost.
         observe: Told of each record as well, at once; must not raise, nor wait.
+        prunes: Whether `run` drops what is old; not where `Retention` does.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Recorder:
         keep_for: timedelta = timedelta(days=30),
         keep_hours_for: timedelta = timedelta(days=90),
         observe: Callable[[InvocationRecord], None] | None = None,
+        prunes: bool = True,
     ) -> None:
         self._database = database
         self._folder = folder
@@ -76,6 +79,7 @@ class Recorder:
         self._keep_for = keep_for
         self._keep_hours_for = keep_hours_for
         self._observe = observe
+        self._prunes = prunes
         self._batch: list[InvocationRecord] = []
         self._segment: Segment | None = None
         self._is_journal_broken = False
@@ -132,11 +136,11 @@ class Recorder:
                     await self.replay()
                     is_replayed = True
                 await self.flush()
-                if self._clock.monotonic() >= prune_at:
+                if self._prunes and self._clock.monotonic() >= prune_at:
                     prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
                     await self.prune()
                 delay = self._interval_s
-            except (DBAPIError, OSError) as error:
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
                 _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
                 delay = min(delay * 2, 10.0)
 
@@ -189,7 +193,7 @@ class Recorder:
         """Flush and put the journal away. What cannot be stored stays in it for the next start."""
         try:
             await self.flush()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
             _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
         for sealed in self._sealed:
             if sealed.segment is not None:

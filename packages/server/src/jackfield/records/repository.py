@@ -10,11 +10,10 @@ from sqlalchemy import and_, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.db import Database
-from jackfield.records.models import AuditEntry, Counter, HandlerCost, HourCost, InvocationRow, LogRow, PermissionUse
+from jackfield.records.models import Counter, HandlerCost, HourCost, InvocationRow, LogRow, PermissionUse
 from jackfield.records.uses import prune_uses
 
 __all__ = [
-    "audit_before",
     "counter",
     "failures",
     "handler_costs",
@@ -116,18 +115,6 @@ async def logs_before(
         query = query.where(LogRow.level.in_(levels))
     if before is not None:
         query = query.where(LogRow.id < before)
-    return (await session.scalars(query)).all()
-
-
-async def audit_before(
-    session: AsyncSession, tenant_id: str, target: str | None, before: int | None, limit: int
-) -> Sequence[AuditEntry]:
-    """Audit entries, the latest first."""
-    query = select(AuditEntry).where(AuditEntry.tenant_id == tenant_id).order_by(AuditEntry.id.desc()).limit(limit)
-    if target is not None:
-        query = query.where(AuditEntry.target == target)
-    if before is not None:
-        query = query.where(AuditEntry.id < before)
     return (await session.scalars(query)).all()
 
 

@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jackfield.records.costs import Cost
 from jackfield.records.service import InstallationStats, PluginCost
+from jackfield.records.trail.verifying import FaultKind, Verdict
 
 __all__ = [
     "AuditEntryOut",
+    "AuditFaultOut",
+    "AuditKeysOut",
+    "AuditVerdictOut",
     "CostOut",
     "DetailedCostOut",
     "HandlerCostOut",
@@ -204,11 +208,58 @@ class AuditEntryOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
+    seq: int = Field(description="Counts without a gap", examples=[42])
     at: datetime
     actor: str = Field(examples=["member:mem_01jd"])
+    actor_name: str | None = Field(description="What the token of the actor is called", examples=["back office"])
+    on_behalf_of: str | None = Field(description="Who had asked for what the platform or a plugin did")
+    plugin: str | None = Field(examples=["loyalty-points"])
     action: str = Field(examples=["plugin.install"])
     target: str = Field(examples=["loyalty-points"])
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     ip: str | None
+    user_agent: str | None
+    trace_id: str | None
+    node_id: str | None
+    hash: str = Field(description="Of the entry and all before it: SHA-256, hexadecimal")
+
+
+class AuditFaultOut(BaseModel):
+    """Where a trail was tampered with first."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: FaultKind = Field(examples=["removed"])
+    seq: int = Field(description="Of the entry, or of the first one that is missing", examples=[42])
+    says: str
+
+
+class AuditKeysOut(BaseModel):
+    """Whose signatures are to be believed."""
+
+    public_keys: list[str] = Field(description="Of heads and exports, the present one first; Ed25519, base64")
+
+
+class AuditVerdictOut(BaseModel):
+    """Whether an audit trail is whole."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    is_good: bool
+    entries: int = Field(description="That are there and in order")
+    first: int = Field(description="Number of the first one that is there")
+    removed: int = Field(description="That were dropped because they were old")
+    adopted: int = Field(description="Up to which entry the trail is older than the chain; 0 when it is not")
+    anchor: int = Field(description="The farthest end known from elsewhere that was found in its place; 0 without one")
+    fault: AuditFaultOut | None
+    head: str | None = Field(description="The signed end, to be kept elsewhere and given as `head` later")
+    public_keys: list[str] = Field(description="Of the signatures of heads and exports, the present one first; base64")
+
+    @classmethod
+    def of(cls, verdict: Verdict, public_keys: list[str]) -> AuditVerdictOut:
+        """As the API tells it."""
+        names = ("is_good", "entries", "first", "removed", "adopted", "anchor", "fault")
+        head = None if verdict.head is None else verdict.head.token
+        told = {name: getattr(verdict, name) for name in names} | {"head": head, "public_keys": public_keys}
+        return cls.model_validate(told)

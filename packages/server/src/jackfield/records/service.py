@@ -11,11 +11,11 @@ from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.records import repository
-from jackfield.records.auditing import PLATFORM
 from jackfield.records.costs import Cost
 from jackfield.records.errors import LogLevelError, SinceInvalidError
-from jackfield.records.models import AuditEntry, HandlerCost, HourCost, InvocationRow, LogRow
+from jackfield.records.models import HandlerCost, HourCost, InvocationRow, LogRow
 from jackfield.records.recorder import Recorder
+from jackfield.records.trail.reading import Trail
 from jackfield.records.uses import Use, uses_of
 
 __all__ = ["CostSort", "HandlerStats", "InstallationStats", "Moment", "PluginCost", "Records", "Step"]
@@ -89,12 +89,19 @@ class PluginCost:
 
 
 class Records:
-    """What happened, for one tenant at a time."""
+    """What happened, for one tenant at a time.
 
-    def __init__(self, database: Database, recorder: Recorder, clock: Clock | None = None) -> None:
+    Args:
+        trail: The audit trail; one without keys when absent.
+    """
+
+    def __init__(
+        self, database: Database, recorder: Recorder, clock: Clock | None = None, *, trail: Trail | None = None
+    ) -> None:
         self._database = database
         self._recorder = recorder
         self._clock = clock or SystemClock()
+        self.trail = trail or Trail(database, clock=clock)
 
     async def uses(self, tenant_id: str, installation_id: str) -> Sequence[Use]:
         """How often each grant of an installation was used, and on whose behalf, by permission."""
@@ -199,13 +206,6 @@ class Records:
         await self._recorder.flush()
         async with self._database.read(tenant_id) as session:
             rows = await repository.logs_before(session, installation_id, levels, before, page.limit + 1)
-        return cut(rows, page.limit, lambda row: (row.id,))
-
-    async def audit(self, tenant_id: str | None, page: PageRequest, target: str | None = None) -> Slice[AuditEntry]:
-        """Audit entries, the latest first; of the platform itself for `tenant_id=None`."""
-        before: int | None = decode_cursor(page.cursor, int)[0] if page.cursor else None
-        async with self._database.read(tenant_id) as session:
-            rows = await repository.audit_before(session, tenant_id or PLATFORM, target, before, page.limit + 1)
         return cut(rows, page.limit, lambda row: (row.id,))
 
 
