@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from jackfield.connections.models import ConnectionRow
+from jackfield.connections.repository import changed
 from jackfield.db import Database, tell
 from jackfield.extension_points.errors import PluginInactiveError
 from jackfield.lifecycle.errors import AlreadyInstalledError, NotInstalledError, OperationInProgressError
@@ -127,6 +131,30 @@ async def test_a_token_that_is_revoked_is_refused_on_the_other_node(nodes: Nodes
     assert await seen_after(is_refused) < LATEST_S  # less than what is remembered without being told: 10 s
 
 
+async def test_a_connection_that_is_changed_is_read_anew_on_the_other_node(nodes: Nodes) -> None:
+    one, two = nodes.one, nodes.two
+    asking: Any = SimpleNamespace(tenant_id=TENANT, installation_id="inst_1", slug="ledger")
+    assert await two.connected.adapters.of(asking) is two.connected.adapters.host
+    async with one.database.write(TENANT) as session:
+        session.add(
+            ConnectionRow(
+                id="conn_1", tenant_id=TENANT, installation_id="inst_1", slug="ledger", name="data", kind="none",
+                adapter="rest", settings={}, credentials={"kind": "none"}, broken="it was refused", version=1,
+                changed_by="x", created_at=datetime.now(UTC), changed_at=datetime.now(UTC),
+            )
+        )  # fmt: skip
+        await session.flush()
+        await changed(session, "inst_1", "conn_1")
+
+    async def is_known() -> bool:
+        return "inst_1" not in two.connected.adapters._known
+
+    took_s = await seen_after(is_known)
+    assert took_s < LATEST_S  # less than what is remembered without being told: 5 s
+    async with one.database.write(TENANT) as session:
+        await session.delete(await session.get(ConnectionRow, "conn_1"))
+
+
 async def test_limits_that_an_operator_sets_hold_on_the_other_node(installed: Nodes) -> None:
     one, two = installed.one, installed.two
     await one._operating.set_limits("plugin", "ledger", {"wall_ms": 1234}, "op")
@@ -232,7 +260,7 @@ async def test_a_flood_of_one_nodes_events_is_shared_with_the_other(
     installed: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each node takes so many of a tenant at a time; what is left over, it tells the others of."""
-    tenant, shares = installed.one.tenant(TENANT), dict.fromkeys(("one", "two"), 0)
+    tenant, shares = installed.one.tenant(TENANT), {"one": 0, "two": 0}
     for name in shares:
         deliverer = getattr(installed, name).dispatcher._deliver
 

@@ -140,12 +140,14 @@ class House:
         self.lifecycle = self.start()
 
     def start(self) -> Lifecycle:
-        """A node starts: nothing of an earlier one is in memory."""
+        """A node starts: nothing of an earlier one is in memory, and those are known to be gone."""
+        here = new_id("node")
         snapshots = Snapshots(self.database, self.catalogue)
         self.active = ActiveInstallations(snapshots)
         self.lifecycle = Lifecycle(
             database=self.database, catalogue=self.catalogue, runner=self.runner, surface=SURFACE, snapshots=snapshots,
             active=self.active, clock=SystemClock(), data_dir=self.data_dir, flush_records=nothing,
+            node_id=here, is_gone=lambda owner: owner != here,
         )  # fmt: skip
         return self.lifecycle
 

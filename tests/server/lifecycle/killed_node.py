@@ -1,7 +1,6 @@
 """A node that dies: run as a program, it installs, changes or uninstalls, and kills itself at the hook named.
 
-`python -m tests.server.lifecycle.killed_node DATA_FOLDER VERB HOOK`; the database is `jackfield.sqlite3` beside the
-folder.
+`python -m tests.server.lifecycle.killed_node DATABASE_URL DATA_FOLDER VERB HOOK`.
 """
 
 from __future__ import annotations
@@ -43,10 +42,8 @@ def releases(house: House) -> None:
     house.runner.handlers |= handlers(house)
 
 
-async def main(data_dir: Path, verb: str, hook: str) -> None:
-    house = House(
-        Database(f"sqlite+aiosqlite:///{data_dir.parent / 'jackfield.sqlite3'}"), data_dir, Vault(parse_keys(KEY))
-    )
+async def main(url: str, data_dir: Path, verb: str, hook: str) -> None:
+    house = House(Database(url), data_dir, Vault(parse_keys(KEY)))
     house.catalogue.add(with_config(with_hooks(plugin_of())))
 
     async def die(_invocation: Invocation) -> None:
@@ -68,4 +65,4 @@ async def main(data_dir: Path, verb: str, hook: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4]))

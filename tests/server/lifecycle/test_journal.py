@@ -15,8 +15,9 @@ from jackfield.clock import SystemClock
 from jackfield.db import Base, Database
 from jackfield.lifecycle.errors import OperationInProgressError
 from jackfield.lifecycle.journal import LEASE, Journal
-from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
+from jackfield.lifecycle.models import InstallationRow, LockRow, OperationRow, StepRow
 from jackfield.lifecycle.operations import Change, Effect, Order, Run, Step
+from jackfield.live.models import LiveRow
 from tests.server.conftest import ManualClock
 
 
@@ -101,7 +102,7 @@ ORDER = Order("toy", "t1", "plug", "default", "inst_1", {"x": 1}, frozenset({"pl
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'j.sqlite3'}")
-    tables = [model.__table__ for model in (OperationRow, StepRow, LockRow)]
+    tables = [model.__table__ for model in (InstallationRow, LiveRow, OperationRow, StepRow, LockRow)]
     async with database.engine.begin() as connection:
         await connection.run_sync(lambda sync: Base.metadata.create_all(sync, tables=tables))
         await connection.run_sync(ToyBase.metadata.create_all)

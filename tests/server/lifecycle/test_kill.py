@@ -27,7 +27,8 @@ from tools.committed import ROOT
 )
 async def test_the_next_node_ends_what_a_killed_one_began(house: House, verb: str, hook: str, state: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.server.lifecycle.killed_node", str(house.data_dir), verb, hook, cwd=ROOT
+        sys.executable, "-m", "tests.server.lifecycle.killed_node", house.database.url, str(house.data_dir), verb, hook,
+        cwd=ROOT,
     )  # fmt: skip
     assert await process.wait() == -signal.SIGKILL
     house.catalogue.add(with_config(with_hooks(plugin_of())))
@@ -59,7 +60,8 @@ async def test_a_move_of_data_that_was_killed_ends_in_one_release_with_its_data(
     house: House, verb: str, hook: str, version: str
 ) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.server.lifecycle.killed_node", str(house.data_dir), verb, hook, cwd=ROOT
+        sys.executable, "-m", "tests.server.lifecycle.killed_node", house.database.url, str(house.data_dir), verb, hook,
+        cwd=ROOT,
     )  # fmt: skip
     assert await process.wait() == -signal.SIGKILL
     releases(house)

@@ -219,6 +219,11 @@ async def run_to(house: House, verb: str) -> tuple[list[Any], Verb]:
     before, last = VERBS[verb]
     await prepared(house, family=verb == "install-with-others")
     path = house.data_dir.parent / "jackfield.sqlite3"
+    if not house.database.is_sqlite:
+        lifecycle = house.start()
+        for step in before:
+            await step(lifecycle)
+        return await picture(house), last
     if verb in _READY:
         path.write_bytes(_READY[verb][0])
     else:

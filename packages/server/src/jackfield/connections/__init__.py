@@ -25,10 +25,11 @@ from jackfield.connections.errors import (
 from jackfield.connections.handles import ConnectionHandles
 from jackfield.connections.house import House
 from jackfield.connections.interfaces import InstallationSource, Target
-from jackfield.connections.repository import detach, of_installation, purge
+from jackfield.connections.repository import CONNECTIONS, detach, of_installation, purge
 from jackfield.connections.service import Connections, Seen
 
 __all__ = [
+    "CONNECTIONS",
     "AuthorizationFailedError",
     "AuthorizationInvalidError",
     "Authorizations",

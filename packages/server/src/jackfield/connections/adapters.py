@@ -134,7 +134,8 @@ class _Known(NamedTuple):
 class ConnectionAdapters:
     """The `AdapterSource` of a node: the host's adapter, unless an installation has a connection called `data`.
 
-    What is known of an installation is kept for some seconds; this node's own changes count at once.
+    What is known of an installation is kept for some seconds; this node's own changes count at once, those of others as
+    soon as it hears of them.
     """
 
     def __init__(self, host: DataAdapter, database: Database, maker: AdapterMaker, clock: Clock) -> None:
@@ -165,6 +166,10 @@ class ConnectionAdapters:
     def forget(self, installation_id: str) -> None:
         """Its connections were changed."""
         self._known.pop(installation_id, None)
+
+    def forget_all(self) -> None:
+        """All may have been changed."""
+        self._known.clear()
 
     async def _look(self, tenant_id: str, installation_id: str, known: _Known | None) -> _Known:
         async with self._database.read(tenant_id) as session:

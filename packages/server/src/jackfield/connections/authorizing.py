@@ -31,7 +31,7 @@ from jackfield.connections.errors import (
 from jackfield.connections.interfaces import InstallationSource
 from jackfield.connections.models import AuthorizationRow, ConnectionRow
 from jackfield.connections.oauth2 import TokenClient, authorization_url
-from jackfield.connections.repository import find, retire_tokens
+from jackfield.connections.repository import changed, find, retire_tokens
 from jackfield.connections.tokens import Connected, TokenKeeper, connected
 from jackfield.db import Database
 
@@ -271,6 +271,7 @@ class Authorizations:
             await self._connect(session, row, authorization.subject)
             renewed = connected(row)
             await self._keeper.put(session, renewed, tokens)
+            await changed(session, connection.installation_id, connection.id)
         self._keeper.forget(connection.id)
         self._adapters.forget(connection.installation_id)
 
@@ -282,7 +283,7 @@ class Authorizations:
         await session.flush()
         records.audit(
             session, row.tenant_id, subject, "connection.authorize", f"{row.slug}/{row.name}", None,
-            {"kind": row.kind, "client_id": row.credentials.get("client_id")},
+            {"kind": row.kind, "client_id": row.credentials.get("client_id")}, plugin=row.slug,
         )  # fmt: skip
 
     async def _drop(self, authorization: AuthorizationRow) -> bool:

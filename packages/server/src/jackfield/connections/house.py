@@ -67,6 +67,17 @@ class House:
         """It was changed, or is gone."""
         self.adapters.forget(installation_id)
 
+    def hear(self, subject: str) -> None:
+        """Another node says that a connection was changed."""
+        installation_id, _, connection_id = subject.partition(" ")
+        self.adapters.forget(installation_id)
+        self.keeper.forget(connection_id)
+
+    def forget_all(self) -> None:
+        """Whatever is kept of connections is read anew."""
+        self.adapters.forget_all()
+        self.keeper.forget_all()
+
     async def run(self) -> None:
         """Revoke tokens of connections that are gone, and sweep authorizations that nobody came back for."""
         while True:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base, TenantOwned
+from jackfield.db import SEALED, Base, TenantOwned
 
 __all__ = ["AuthorizationRow", "ConnectionRow", "RevocationRow"]
 
@@ -71,9 +71,9 @@ class AuthorizationRow(TenantOwned, Base):
     connection_version: Mapped[int] = mapped_column(Integer)
     subject: Mapped[str] = mapped_column(String(200))
     browser: Mapped[str] = mapped_column(String(64))
-    verifier: Mapped[str] = mapped_column(Text)
+    verifier: Mapped[str] = mapped_column(Text, info=SEALED)
     redirect_uri: Mapped[str] = mapped_column(String(500))
-    code: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str | None] = mapped_column(Text, info=SEALED)
     confirmation: Mapped[str | None] = mapped_column(String(64))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     expires_at: Mapped[datetime] = mapped_column(index=True)
@@ -93,7 +93,7 @@ class RevocationRow(TenantOwned, Base):
     slug: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(32))
     credentials: Mapped[dict[str, Any]]
-    secret: Mapped[str | None] = mapped_column(Text)
-    tokens: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str | None] = mapped_column(Text, info=SEALED)
+    tokens: Mapped[str] = mapped_column(Text, info=SEALED)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(index=True)

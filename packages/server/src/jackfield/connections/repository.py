@@ -11,9 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.capabilities.models import SecretValue
 from jackfield.connections.models import AuthorizationRow, ConnectionRow, RevocationRow
+from jackfield.db import tell
 from jackfield.ids import new_id
 
 __all__ = [
+    "CONNECTIONS",
+    "changed",
     "claim_renewal",
     "decoded",
     "detach",
@@ -27,7 +30,14 @@ __all__ = [
     "tokens_name",
 ]
 
+CONNECTIONS = "connections"
+"""Topic of notices; their subject is an installation, and one of its connections behind it."""
 _QUIETLY = {"synchronize_session": False}
+
+
+async def changed(session: AsyncSession, installation_id: str, connection_id: str) -> None:
+    """Have other nodes forget a connection when this transaction is committed."""
+    await tell(session, CONNECTIONS, f"{installation_id} {connection_id}")
 
 
 def secret_name(name: str) -> str:

@@ -42,6 +42,7 @@ from jackfield.connections.models import ConnectionRow
 from jackfield.connections.oauth2 import TokenClient
 from jackfield.connections.reports import Finding, Report, finding_of, probe
 from jackfield.connections.repository import (
+    changed,
     detach,
     encoded,
     find,
@@ -220,7 +221,10 @@ class Connections:
                 raise ConnectionMissingError(name)
             await detach(session, target.id, self._clock.now(), [name])
             await session.execute(delete(ConnectionRow).where(ConnectionRow.id == row.id))
-            records.audit(session, tenant_id, actor, "connection.disconnect", f"{slug}/{name}", _summary(row), None)
+            await changed(session, target.id, row.id)
+            records.audit(
+                session, tenant_id, actor, "connection.disconnect", f"{slug}/{name}", _summary(row), None, plugin=slug
+            )
         self._forget(target.id, row.id)
 
     # -- how it is done ----------------------------------------------------------------------------------------------
@@ -391,9 +395,11 @@ class Connections:
         await session.flush()
         values = {secret_name(connection.name): encoded(wanted.secrets) if wanted.secrets else None}
         await set_secrets(session, connection.tenant_id, connection.installation_id, connection.slug, values, by=actor)
+        await changed(session, connection.installation_id, connection.id)
         action = "connection.connect" if before is None else "connection.change"
         target = f"{connection.slug}/{connection.name}"
-        records.audit(session, connection.tenant_id, actor, action, target, before, _summary(row))
+        slug = target.partition("/")[0]
+        records.audit(session, connection.tenant_id, actor, action, target, before, _summary(row), plugin=slug)
 
     def _seen(self, row: ConnectionRow | None, stored: Mapping[str, str], name: str, declared: Declared | None) -> Seen:
         if row is None:

@@ -26,7 +26,14 @@ from jackfield.connections.errors import (
 )
 from jackfield.connections.models import ConnectionRow
 from jackfield.connections.oauth2 import TokenClient, Tokens
-from jackfield.connections.repository import claim_renewal, decoded, sealed_values, secret_name, tokens_name
+from jackfield.connections.repository import (
+    changed,
+    claim_renewal,
+    decoded,
+    sealed_values,
+    secret_name,
+    tokens_name,
+)
 from jackfield.db import Database
 
 __all__ = ["Connected", "TokenKeeper"]
@@ -112,6 +119,10 @@ class TokenKeeper:
     def forget(self, connection_id: str) -> None:
         """It was changed or is gone."""
         self._kept.pop(connection_id, None)
+
+    def forget_all(self) -> None:
+        """All may have been changed."""
+        self._kept.clear()
 
     @property
     def _now(self) -> float:
@@ -208,6 +219,8 @@ class TokenKeeper:
                 .values(**values)
                 .execution_options(synchronize_session=False)
             )
+            if broken is not None:
+                await changed(session, connection.installation_id, connection.id)
 
     async def _stored(self, connection: Connected) -> Tokens | None:
         name = tokens_name(connection.name)

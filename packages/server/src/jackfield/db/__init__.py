@@ -8,17 +8,33 @@ itself (`row_security`), and carries what nodes tell one another (`notices`).
 from __future__ import annotations
 
 from jackfield.db.engine import Database
-from jackfield.db.errors import DatabaseUnavailableError, is_unavailable
-from jackfield.db.models import Base, TenantOwned, UtcDateTime
+from jackfield.db.errors import (
+    DatabaseBusyError,
+    DatabaseFullError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    is_disk_full,
+    is_unavailable,
+    unavailable,
+)
+from jackfield.db.figures import database_figures
+from jackfield.db.models import SEALED, Base, TenantOwned, UtcDateTime
 from jackfield.db.notices import Notices, tell
 
 __all__ = [
+    "SEALED",
     "Base",
     "Database",
+    "DatabaseBusyError",
+    "DatabaseFullError",
     "DatabaseUnavailableError",
+    "DiskFullError",
     "Notices",
     "TenantOwned",
     "UtcDateTime",
+    "database_figures",
+    "is_disk_full",
     "is_unavailable",
     "tell",
+    "unavailable",
 ]

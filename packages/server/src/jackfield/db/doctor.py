@@ -14,8 +14,10 @@ from jackfield.db import migrate, row_security
 from jackfield.db.engine import Database
 from jackfield.db.notices import Notices, tell
 
-__all__ = ["DatabaseFinding", "examine"]
+__all__ = ["SCHEMA", "DatabaseFinding", "examine"]
 
+SCHEMA: Final = "schema is up to date"
+"""Name of the finding that says whether there are the tables of this version."""
 OLDEST: Final = 140_000
 """The oldest PostgreSQL that is tried, as the server writes its version."""
 _SKEW_S = 1.0
@@ -47,7 +49,7 @@ async def examine(database: Database) -> list[DatabaseFinding]:
     """Everything that can be told without changing anything."""
     try:
         revision, newest = await migrate.current(database), migrate.head()
-        found = [DatabaseFinding("schema is up to date", revision == newest, f"{revision or 'empty'}, head {newest}")]
+        found = [DatabaseFinding(SCHEMA, revision == newest, f"{revision or 'empty'}, head {newest}")]
         if database.is_sqlite:
             return [*found, DatabaseFinding("engine", True, "SQLite: one node, which keeps tenants apart itself")]
         async with database.engine.connect() as connection:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 
 from jackfield.db.connecting import admin_options, pool_options
+from jackfield.db.joint import joint
 from jackfield.db.models import TenantOwned
 from jackfield.db.scopes import TENANT, keep_scopes
 from jackfield.db.statements import count_statements
@@ -63,6 +64,10 @@ class Database:
     @asynccontextmanager
     async def read(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
         """A session that only reads. `tenant_id=None` is for work of the platform itself, which sees all tenants."""
+        joined = joint.get()
+        if joined is not None and joined.tenant_id == tenant_id and joined.engine is self.engine:
+            yield joined.session
+            return
         async with self._sessions(info={TENANT: tenant_id, _WRITES: False}) as session:
             yield session
 
@@ -70,8 +75,13 @@ class Database:
     async def write(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
-        Keep it short, and never run plugin code in it: on SQLite it is the only writer of the process.
+        Keep it short, and never run plugin code in it: on SQLite it is the only writer of the process. Work that is
+        part of a larger transaction gets that one, and whoever began it ends it.
         """
+        joined = joint.get()
+        if joined is not None and joined.tenant_id == tenant_id and joined.engine is self.engine:
+            yield joined.session
+            return
         if self.is_sqlite:
             async with self._writer, self._transaction(tenant_id) as session:
                 yield session

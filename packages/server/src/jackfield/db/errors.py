@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -10,16 +11,24 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from jackfield.errors import JackfieldError, UnavailableError
 
 __all__ = [
+    "DatabaseBusyError",
+    "DatabaseFullError",
     "DatabaseRoleError",
     "DatabaseUnavailableError",
+    "DiskFullError",
     "RowSecurityMissingError",
+    "is_disk_full",
     "is_unavailable",
     "sqlstate",
+    "unavailable",
 ]
 
 _AWAY = ("08", "53", "57P", "57014", "25006", "40001", "40P01", "55P03", "3D000")
 """SQLSTATEs, or their beginnings: connection lost, no resources, shutting down, time is up, a standby, a serialization
 failure, a deadlock, a lock not to be had in time, no such database."""
+_FULL = ("53100",)
+_BUSY = ("53300", "53400", "57014", "55P03", "40001", "40P01")
+"""Too many connections, a limit of the configuration, time is up, a lock not to be had, met by others."""
 _SQLITE_AWAY = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
@@ -28,6 +37,27 @@ class DatabaseUnavailableError(UnavailableError):
 
     code = "database-unavailable"
     default_hint = "Try again; if it stays, an operator has to look at the database."
+
+
+class DatabaseFullError(DatabaseUnavailableError):
+    """The database, or the disk it lies on, has no room. What was committed stays; nothing more is taken."""
+
+    code = "database-full"
+    default_hint = "Reading goes on. An operator has to make room on the database's disk; then it is taken again."
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """There was no free connection in time, or the statement took too long."""
+
+    code = "database-busy"
+    default_hint = "Try again in a moment; if it stays, an operator has to look at what keeps the database."
+
+
+class DiskFullError(UnavailableError):
+    """The node's own disk has no room for a file."""
+
+    code = "disk-full"
+    default_hint = "An operator has to make room in the node's data folder; then try again."
 
 
 class RowSecurityMissingError(JackfieldError):
@@ -56,6 +86,26 @@ class DatabaseRoleError(JackfieldError):
         "As a superuser: CREATE ROLE jackfield_app NOLOGIN; GRANT jackfield_app TO the user of the database's URL. "
         "Another name is set with JACKFIELD_DATABASE_ROLE."
     )
+
+
+def unavailable(error: BaseException, says: str) -> DatabaseUnavailableError:
+    """A failure of the database as our error: without room, too busy, or away."""
+    if isinstance(error, PoolTimeoutError):
+        return DatabaseBusyError(says, retry_after_s=1)
+    if isinstance(error, DBAPIError) and is_unavailable(error):
+        state = sqlstate(error)
+        if state in _FULL or (state is None and "full" in str(error.orig).lower()):
+            return DatabaseFullError(says, retry_after_s=30)
+        if state is not None and state.startswith(_BUSY):
+            return DatabaseBusyError(says, retry_after_s=1)
+        if state is None and any(word in str(error.orig).lower() for word in ("locked", "busy")):
+            return DatabaseBusyError(says, retry_after_s=1)
+    return DatabaseUnavailableError(says, retry_after_s=1)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written for want of room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_unavailable(error: BaseException) -> bool:

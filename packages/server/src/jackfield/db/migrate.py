@@ -23,6 +23,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, FromClause, Table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,6 +42,7 @@ __all__ = [
     "downgrade",
     "draft",
     "head",
+    "knows",
     "load_models",
     "upgrade",
     "verify",
@@ -67,6 +69,15 @@ def load_models() -> None:
 def head() -> str | None:
     """The newest revision that this version of the platform has; None when it has none."""
     return ScriptDirectory.from_config(_config(None)).get_current_head()
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the platform can bring a database of that revision to `head()`."""
+    try:
+        ScriptDirectory.from_config(_config(None)).get_revision(revision)
+    except CommandError:
+        return False
+    return True
 
 
 async def current(database: Database) -> str | None:

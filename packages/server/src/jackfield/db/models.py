@@ -9,7 +9,10 @@ from sqlalchemy import JSON, DateTime, Dialect, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "TenantOwned", "UtcDateTime"]
+__all__ = ["SEALED", "Base", "TenantOwned", "UtcDateTime"]
+
+SEALED: dict[str, Any] = {"sealed": True}
+"""`info` of a column with what is encrypted with a tenant's data key. Whoever replaces the key finds it by this."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):

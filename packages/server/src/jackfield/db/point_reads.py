@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from jackfield.db.engine import Database
-from jackfield.db.errors import DatabaseUnavailableError
+from jackfield.db.errors import DatabaseUnavailableError, unavailable
+from jackfield.db.joint import joint
 from jackfield.db.scopes import SCOPE, scope_of
 from jackfield.db.statements import charged
 
@@ -56,6 +57,10 @@ class PointReader:
         Raises:
             DatabaseUnavailableError: The database did not answer.
         """
+        joined = joint.get()
+        if joined is not None and joined.engine is self._engine and params.get("p_tenant") == joined.tenant_id:
+            found = (await (await joined.session.connection()).execute(statement, params)).first()
+            return None if found is None else tuple(found)
         if self._path is not None:
             try:
                 return self._fetch_here(statement, params)
@@ -69,7 +74,7 @@ class PointReader:
                     await connection.execution_options(**{SCOPE: scope_of(params["p_tenant"])})
                 row = (await connection.execute(statement, params)).first()
         except SQLAlchemyError as error:
-            raise DatabaseUnavailableError("the database did not answer") from error
+            raise unavailable(error, "the database did not answer") from error
         return None if row is None else tuple(row)
 
     def _on_disposed(self, _engine: Engine) -> None:

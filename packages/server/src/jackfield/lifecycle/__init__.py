@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from jackfield.lifecycle.active import ActiveInstallations, TenantPlugins
 from jackfield.lifecycle.consent import Grant
+from jackfield.lifecycle.delivery_endpoints import delivery_log_router
 from jackfield.lifecycle.development import DEVELOPMENT_PATH, development_router
 from jackfield.lifecycle.endpoints import Plugin, actor_of, router
 from jackfield.lifecycle.history import Kept
@@ -55,6 +56,7 @@ __all__ = [
     "UpdatePlan",
     "actor_of",
     "deliveries_router",
+    "delivery_log_router",
     "development_router",
     "keeping_router",
     "permissions_router",

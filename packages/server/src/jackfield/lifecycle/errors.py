@@ -39,8 +39,10 @@ __all__ = [
     "NotNowError",
     "NothingPendingError",
     "OperationInProgressError",
+    "OperationTakenOverError",
     "PluginHookError",
     "RemovalFailedError",
+    "ReplayUnclearError",
     "SecretUnknownError",
     "SlotUnknownError",
     "SurfaceMismatchError",
@@ -180,6 +182,16 @@ class OperationInProgressError(ConflictError):
         self.operation_id = operation_id
 
 
+class OperationTakenOverError(ConflictError):
+    """This node had lost the database, or seemed dead; another one goes on with the operation."""
+
+    code = "operation-taken-over"
+    default_hint = "Look at the plugin's state in a moment: the operation is finished, or undone, elsewhere."
+
+    def __init__(self, slug: str, kind: str) -> None:
+        super().__init__(f"{slug}: another node goes on with this {kind}", slug=slug, kind=kind)
+
+
 # -- consent --------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +210,13 @@ class GrantNotHeldError(ForbiddenError):
                 hint="Narrow the grant to these rows (`where`), or ask somebody whose role has all of them.",
                 permission=permission, role=role, where=where,
             )  # fmt: skip
+
+
+class ReplayUnclearError(InvalidError):
+    """A replay of everything that there is."""
+
+    code = "replay-unclear"
+    default_hint = "Name `ids`, or a `plugin`, an `event` or `since`. With `dry_run` it is only counted."
 
 
 class GrantsMissingError(InvalidError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from jackfield.lifecycle.errors import OperationTakenOverError
 from jackfield.lifecycle.journal import SEEN, Journal
 from jackfield.lifecycle.models import InstallationRow, OperationRow
 from jackfield.lifecycle.operations import Actor, Order, Run, Step
@@ -91,6 +92,10 @@ class Execution:
             _log.info("lifecycle.strays_removed", count=len(strays))
         return ended
 
+    async def take_over(self) -> list[Run]:
+        """End operations of nodes that are gone, and of which nobody has taken care yet."""
+        return await self._end(await self._journal.open_operations())
+
     async def close(self) -> None:
         """Wait for operations that are on their way."""
         while self._tasks:
@@ -108,6 +113,8 @@ class Execution:
             try:
                 steps = self.steps_of(operation.kind, self._tools, operation.data, {})
                 run = await self._journal.resume(operation, steps)
+            except OperationTakenOverError:
+                continue  # another node was quicker
             except Exception as error:
                 # One that cannot be ended must not keep a node from starting; it stays open and is seen.
                 _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)

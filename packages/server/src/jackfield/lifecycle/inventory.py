@@ -40,6 +40,12 @@ class Inventory:
         async with self._database.read(None) as session:
             return await session.scalar(select(InstallationRow.tenant_id).where(InstallationRow.id == installation_id))
 
+    async def slugs_by_id(self, tenant_id: str) -> dict[str, str]:
+        """Plugins that a tenant has, or had, by installation."""
+        query = select(InstallationRow.id, InstallationRow.slug).where(InstallationRow.tenant_id == tenant_id)
+        async with self._database.read(None) as session:
+            return {row.id: row.slug for row in await session.execute(query)}
+
     async def slugs_of(self, tenant_id: str) -> list[str]:
         """Plugins that a tenant has, or had."""
         query = select(InstallationRow.slug).where(InstallationRow.tenant_id == tenant_id).distinct()

@@ -20,9 +20,10 @@ from jackfield.clock import Clock
 from jackfield.db import Database, tell
 from jackfield.errors import JackfieldError
 from jackfield.ids import new_id
-from jackfield.lifecycle.errors import InterruptedStepError, OperationInProgressError
-from jackfield.lifecycle.models import LockRow, OperationRow, StepRow
+from jackfield.lifecycle.errors import InterruptedStepError, OperationInProgressError, OperationTakenOverError
+from jackfield.lifecycle.models import InstallationRow, LockRow, OperationRow, StepRow
 from jackfield.lifecycle.operations import Actor, Change, Effect, Order, Run, Step, StepFailure
+from jackfield.live import happened
 
 __all__ = ["INSTALLATIONS", "LEASE", "SEEN", "Journal"]
 
@@ -45,16 +46,24 @@ class Journal:
         node_id: Names this process in the rows it is working on.
         committed: Called with the tenant's id after each committed change, so that caches can drop what they hold.
         follow: Called in the transaction of each change with the tenant and the plugins that it may touch.
+        is_gone: Whether a node is known to have ended, so that its leases need not be waited for.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, node_id: str, committed: Callable[[str], None], follow: Follow
+        self,
+        database: Database,
+        clock: Clock,
+        node_id: str,
+        committed: Callable[[str], None],
+        follow: Follow,
+        is_gone: Callable[[str], bool] = lambda _node: False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._node_id = node_id
         self._committed = committed
         self._follow = follow
+        self._is_gone = is_gone
         self._running: set[str] = set()
 
     async def run(self, order: Order, steps: Sequence[Step]) -> Run:
@@ -62,6 +71,7 @@ class Journal:
 
         Raises:
             OperationInProgressError: Another operation holds one of the locks.
+            OperationTakenOverError: This node seemed dead, and another one goes on with it.
             Exception: Whatever stopped it, after it was undone. When undoing was not possible either, the operation
                 stays open (or `stuck`) in the journal.
         """
@@ -75,7 +85,11 @@ class Journal:
         return run
 
     async def resume(self, operation: OperationRow, steps: Sequence[Step]) -> Run:
-        """Go on with an operation that a crash left open, or go on undoing it. `Run.error` has what stops it."""
+        """Go on with an operation that a crash left open, or go on undoing it. `Run.error` has what stops it.
+
+        Raises:
+            OperationTakenOverError: Another node was quicker.
+        """
         run = await self._load(operation)
         self._running.add(run.id)
         try:
@@ -101,7 +115,8 @@ class Journal:
         return [
             row
             for row in rows
-            if row.id not in self._running and (takes_all or row.owner == self._node_id or row.lease_until < now)
+            if row.id not in self._running
+            and (takes_all or row.owner == self._node_id or row.lease_until < now or self._is_gone(row.owner))
         ]
 
     async def mark(self, tenant_id: str) -> int | None:
@@ -179,6 +194,8 @@ class Journal:
                 else:
                     await self._perform(run, step, position, is_new=state is None)
             except Exception as error:
+                if isinstance(error, OperationTakenOverError):
+                    raise
                 is_tolerated = isinstance(step, Effect) and step.is_tolerated
                 await self._fail(run, step, error, is_tolerated=is_tolerated)
                 if not is_tolerated:
@@ -189,11 +206,12 @@ class Journal:
     async def _apply(self, session: AsyncSession, run: Run, step: Change, position: int, *, is_last: bool) -> None:
         now = self._clock.now()
         run.results.setdefault(step.name, {})
+        await self._hold(session, run, lease_until=now + LEASE)
         await step.do(session, run)
         await self._follow(session, run.tenant_id, run.order.locks)
         await _tell(session, run)
+        await _announce(session, run, "running", step.name)
         session.add(self._row(run, step, position, state="done", result=run.results[step.name], finished_at=now))
-        await self._set(session, run, lease_until=now + LEASE)
         if is_last:
             await self._close(session, run, "done")
 
@@ -205,10 +223,11 @@ class Journal:
         async with self._database.write(run.tenant_id) as session:
             if is_new:
                 session.add(self._row(run, step, position, state="started", result={}, finished_at=None))
-            await self._set(session, run, lease_until=self._clock.now() + LEASE)
+            await self._hold(session, run, lease_until=self._clock.now() + LEASE)
         run.states[step.name] = "started"
         result = await step.do(run) or {}
         async with self._database.write(run.tenant_id) as session:
+            await self._hold(session, run, lease_until=self._clock.now() + LEASE)
             await self._mark(session, run, step, state="done", result=result, finished_at=self._clock.now())
         run.states[step.name] = "done"
         run.results[step.name] = result
@@ -218,10 +237,11 @@ class Journal:
         failure = _failure(error)
         told: dict[str, Any] = {"error_code": failure.code, "error_message": failure.message}
         async with self._database.write(run.tenant_id) as session:
+            await self._hold(session, run, lease_until=self._clock.now() + LEASE)
             if isinstance(step, Effect):
                 await self._mark(session, run, step, state="failed", finished_at=self._clock.now(), **told)
             if not is_tolerated:
-                await self._set(session, run, state="undoing", **told)
+                await self._hold(session, run, state="undoing", **told)
         if not is_tolerated:
             run.is_undoing, run.stopped_by = True, failure
         if isinstance(step, Effect):
@@ -255,16 +275,20 @@ class Journal:
         """Whether it could be undone."""
         try:
             async with self._database.write(run.tenant_id) as session:
+                await self._hold(session, run, lease_until=self._clock.now() + LEASE)
                 if step.undo is not None:
                     await step.undo(session, run)
                 await self._follow(session, run.tenant_id, run.order.locks)
                 await _tell(session, run)
                 await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
+        except OperationTakenOverError:
+            raise
         except Exception as error:
             if step.give_up is None:
                 raise
             _log.error("lifecycle.undo_failed", operation=run.id, step=step.name, error=repr(error))
             async with self._database.write(run.tenant_id) as session:
+                await self._hold(session, run, lease_until=self._clock.now() + LEASE)
                 await step.give_up(session, run, error)
                 await self._close(session, run, "stuck")
             return False
@@ -279,6 +303,7 @@ class Journal:
             except Exception as error:
                 _log.warning("lifecycle.compensation_failed", operation=run.id, step=step.name, error=repr(error))
         async with self._database.write(run.tenant_id) as session:
+            await self._hold(session, run, lease_until=self._clock.now() + LEASE)
             await self._mark(session, run, step, state="undone", undone_at=self._clock.now())
 
     # -- rows ----------------------------------------------------------------------------------------------------------
@@ -292,11 +317,25 @@ class Journal:
             operation.kind, operation.tenant_id, operation.slug, operation.instance, operation.installation_id or "",
             data, frozenset(data["locks"]), actor,
         )  # fmt: skip
-        run = Run(operation.id, order, is_undoing=operation.state == "undoing")
-        if operation.error_code is not None:
-            run.stopped_by = StepFailure(operation.error_code, operation.error_message or "")
+        run = Run(operation.id, order)
         async with self._database.write(operation.tenant_id) as session:
-            await self._set(session, run, owner=self._node_id, lease_until=self._clock.now() + LEASE)
+            taken = await session.execute(
+                update(OperationRow)
+                .where(
+                    OperationRow.id == operation.id,
+                    OperationRow.finished_at.is_(None),
+                    OperationRow.owner == operation.owner,
+                    OperationRow.lease_until == operation.lease_until,
+                )
+                .values(owner=self._node_id, lease_until=self._clock.now() + LEASE)
+                .returning(OperationRow.state, OperationRow.error_code, OperationRow.error_message)
+            )
+            found = taken.one_or_none()
+            if found is None:  # its owner goes on after all, or somebody else does
+                raise OperationTakenOverError(operation.slug, operation.kind)
+            run.is_undoing = found.state == "undoing"
+            if found.error_code is not None:
+                run.stopped_by = StepFailure(found.error_code, found.error_message or "")
             rows = await session.scalars(select(StepRow).where(StepRow.operation_id == operation.id))
             for row in rows:
                 run.states[row.name] = row.state
@@ -339,19 +378,39 @@ class Journal:
             update(StepRow).where(StepRow.operation_id == run.id, StepRow.name == step.name).values(**values)
         )
 
-    async def _set(self, session: AsyncSession, run: Run, **values: Any) -> None:
-        await session.execute(update(OperationRow).where(OperationRow.id == run.id).values(**values))
+    async def _hold(self, session: AsyncSession, run: Run, **values: Any) -> None:
+        """Change the operation's row, which is ours until this transaction ends.
+
+        Raises:
+            OperationTakenOverError: It is another node's by now. What this one still holds to be true may not be.
+        """
+        ours = (OperationRow.id == run.id, OperationRow.owner == self._node_id, OperationRow.finished_at.is_(None))
+        held = await session.scalar(update(OperationRow).where(*ours).values(**values).returning(OperationRow.id))
+        if held is None:
+            raise OperationTakenOverError(run.order.slug, run.order.kind)
 
     async def _close(self, session: AsyncSession, run: Run, state: str) -> None:
         """End the operation, and forget what was kept for a crash: a removed plugin's configuration is part of it."""
         await session.execute(update(StepRow).where(StepRow.operation_id == run.id).values(result={}))
-        await self._set(session, run, state=state, finished_at=self._clock.now(), data={})
+        await self._hold(session, run, state=state, finished_at=self._clock.now(), data={})
+        await _announce(session, run, state)
         await session.execute(delete(LockRow).where(LockRow.operation_id == run.id))
 
 
 async def _tell(session: AsyncSession, run: Run) -> None:
     """Other nodes forget the tenant, and what runs there of the installation."""
     await tell(session, INSTALLATIONS, f"{run.tenant_id} {run.order.installation_id}")
+
+
+async def _announce(session: AsyncSession, run: Run, operation: str, step: str | None = None) -> None:
+    """Whoever listens to the tenant hears how far the operation is, and in which state it leaves the installation."""
+    row = await session.get(InstallationRow, run.order.installation_id)
+    told = {
+        "instance": run.order.instance, "installation_id": run.order.installation_id,
+        "state": None if row is None else row.state,
+        "operation": {"id": run.id, "kind": run.order.kind, "state": operation, "step": step},
+    }  # fmt: skip
+    happened(session, "installation", told, tenant_id=run.tenant_id, plugin=run.order.slug)
 
 
 def _failure(error: Exception) -> StepFailure:

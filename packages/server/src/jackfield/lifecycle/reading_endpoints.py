@@ -96,6 +96,8 @@ def deliveries_router(lifecycle: Lifecycle, deliveries: Deliveries) -> APIRouter
             raise DeliveryMissingError(
                 f"{plugin.slug} has no delivery {delivery_id[:64]}.", delivery_id=delivery_id[:64]
             )
-        return DeliveryOut.model_validate(await deliveries.replay(caller.tenant, delivery_id))
+        replayed = await deliveries.replay(caller.tenant, delivery_id)
+        await lifecycle.note(caller.tenant, caller.subject, "delivery.replay", delivery_id, plugin=plugin.slug)
+        return DeliveryOut.model_validate(replayed)
 
     return routes

@@ -59,6 +59,7 @@ from jackfield.lifecycle.steps import Tools
 from jackfield.lifecycle.steps.rollback import RollbackSteps
 from jackfield.lifecycle.views import ConfigTest, Installed, Removed, RolledBack, view
 from jackfield.quotas import Policy
+from jackfield.records import audit
 from jackfield.registry import Release
 from jackfield.surface import Surface
 from jackfield_sdk.manifest import Manifest
@@ -83,6 +84,7 @@ class Lifecycle(Installations):
         flush_records: `Recorder.flush`: what was recorded up to now is in the tables afterwards, so that it can be
             removed.
         node_id: Names this process in the journal; made when absent.
+        is_gone: Whether a node of that name is known to have ended.
         policy_of: What a tenant's plan allows. Without it there are no plans.
         kept: How much is kept for going back.
         move_limit: Rows and keys of storage that an update may move.
@@ -101,6 +103,7 @@ class Lifecycle(Installations):
         data_dir: Path,
         flush_records: Callable[[], Awaitable[None]],
         node_id: str | None = None,
+        is_gone: Callable[[str], bool] = lambda _node: False,
         policy_of: Callable[[str], Awaitable[Policy]] | None = None,
         kept: Kept | None = None,
         move_limit: int = MOVE_LIMIT,
@@ -112,10 +115,15 @@ class Lifecycle(Installations):
         self.exports = Exports(database, clock, data_dir)
         journal = Journal(
             database, clock, node_id or new_id("node"), active.invalidate,
-            in_turn(Scheduling(snapshots, clock).follow, Receiving(snapshots, clock).follow),
+            in_turn(Scheduling(snapshots, clock).follow, Receiving(snapshots, clock).follow), is_gone,
         )  # fmt: skip
         tools = Tools(database, snapshots, runner, clock, self.exports, flush_records, self._kept)
         self.execution = Execution(journal, tools)
+
+    async def note(self, tenant_id: str, actor: str, action: str, target: str, *, plugin: str) -> None:
+        """Add to the audit trail what a part of the platform that has none did to an installation, once it is done."""
+        async with self._database.write(tenant_id) as session:
+            audit(session, tenant_id, actor, action, target, plugin=plugin or None)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
@@ -629,6 +637,10 @@ class Lifecycle(Installations):
     async def recover(self) -> list[Run]:
         """End what a dead node left behind; see `Execution.recover`. Called once when a node starts."""
         return await self.execution.recover()
+
+    async def take_over(self) -> list[Run]:
+        """End what nodes left behind that are known to be gone."""
+        return await self.execution.take_over()
 
     async def close(self) -> None:
         """Wait for operations that are on their way."""

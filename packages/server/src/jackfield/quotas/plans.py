@@ -31,6 +31,7 @@ class Policy:
         plugin: Each of them.
         plugins: How many.
         webhook_endpoints: How many addresses its events may be sent to.
+        retention_days: For how long its records may be kept at most; None: for any time.
     """
 
     plan: str
@@ -38,6 +39,7 @@ class Policy:
     plugin: QuotaSettings
     plugins: int | None
     webhook_endpoints: int | None = 20
+    retention_days: int | None = 0
 
     @property
     def space(self) -> Space:
@@ -54,4 +56,5 @@ def policy_of(name: str, plan: PlanSettings, override: Mapping[str, Any] | None 
         plugin=plan.plugin.model_copy(update=dict(override.get("plugin") or {})),
         plugins=override.get("plugins", plan.plugins),
         webhook_endpoints=plan.webhook_endpoints,
+        retention_days=plan.retention_days,
     )

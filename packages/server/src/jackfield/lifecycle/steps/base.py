@@ -79,10 +79,19 @@ class Tools:
         target: str,
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
+        asked_by: str | None = None,
     ) -> None:
-        """Add to the audit trail, in the transaction of the change itself."""
+        """Add to the audit trail, in the transaction of the change itself.
+
+        Args:
+            asked_by: Who had asked for it before, when that was somebody else.
+        """
         actor = run.order.actor
-        records.audit(session, run.tenant_id, actor.subject if actor else "platform", action, target, before, after)
+        by = actor.subject if actor else "platform"
+        records.audit(
+            session, run.tenant_id, by, action, target, before, after, plugin=run.order.slug,
+            on_behalf_of=None if asked_by == by else asked_by,
+        )  # fmt: skip
 
 
 def summary(row: InstallationRow) -> dict[str, Any]:

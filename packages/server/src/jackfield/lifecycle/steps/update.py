@@ -119,13 +119,15 @@ class UpdateSteps:
         row.version = self._data["version"]
         row.config = dict(self._data["config"])
         row.grants = sorted(self._data["grants"])
+        asked_by = None if row.pending_update is None else row.pending_update.get("asked_by")
         row.grant_filters, row.pending_update = self._data.get("grant_filters", {}), None
         row.revision += 1
         row.updated_at = now
         if row.reason_code == "needs-configuration":
             row.reason_code = row.reason_message = None
         await history.prune(session, row.id, self._tools.kept, now)
-        self._tools.audit(session, run, "plugin.update", row.slug, run.results["begin"]["before"], summary(row))
+        before = run.results["begin"]["before"]
+        self._tools.audit(session, run, "plugin.update", row.slug, before, summary(row), asked_by)
         tell(session, run, "updated", row, previous_version=self._data["from_version"])
 
     async def _tried(self, run: Run) -> ActiveInstallation:
