@@ -65,7 +65,7 @@ async def test_what_the_sdk_sends_is_what_the_gate_takes(plugin: Installed) -> N
         assert refusal in (None, "row-not-found", "entity-not-found"), (capability, operation)
 
 
-OPTIONAL = {"connections", "functions", "gateways", "notify"}
+OPTIONAL = {"connections", "functions", "gateways", "notify", "widgets"}
 """Capabilities that a gate has only with what carries them out."""
 
 

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import JSON, Column, insert, select, update
 
 from jackfield.capabilities import create_key_file
 from jackfield.capabilities.envelope import data_key_of, placed
@@ -20,11 +22,18 @@ from jackfield.capabilities.errors import (
     SecretKeyInvalidError,
     SecretUnreadableError,
 )
-from jackfield.capabilities.models import DataKey, MasterKey, SecretValue
-from jackfield.db import Database
+from jackfield.capabilities.models import DataKey, MasterKey, SecretValue, core
+from jackfield.channels.models import ChannelRow
+from jackfield.connections.models import AuthorizationRow, RevocationRow
+from jackfield.db import SEALED, Database, UtcDateTime
+from jackfield.notifications.models import EndpointRow as MemberEndpointRow
 from jackfield.records.models import AuditEntry
+from jackfield.tenants.models import Member
+from jackfield.webhooks.models import AddressRow, EndpointRow
 from tests.server.capabilities.keys_house import EXPECTED, TENANTS, KeysHouse
 from tools.committed import ROOT
+
+SEALING = [ChannelRow, AuthorizationRow, RevocationRow, MemberEndpointRow, AddressRow, EndpointRow]
 
 
 @pytest.fixture
@@ -92,6 +101,38 @@ async def test_a_tenants_own_key_is_renewed_and_no_others(house: KeysHouse) -> N
     assert (len(set(after) - set(before)), len(set(after) & set(before))) == (2, 4)
     assert len({data_key_of(token) for token in after}) == 3
     assert await KeysHouse(house.settings.data_dir, house.database).all_secrets() == EXPECTED
+
+
+async def test_so_is_what_other_tables_have_sealed(house: KeysHouse) -> None:
+    seal = house.gate.envelope.seal
+    kept = {"jf_members": Member, **{model.__tablename__: model for model in SEALING}}
+    columns = [(model, name) for model in SEALING for name, column in core(model).c.items() if column.info == SEALED]
+    assert {model for model, _ in columns} == set(SEALING)
+    async with house.database.write("acme") as session:
+        for model in kept.values():
+            values = {name: _any_value(column) for name, column in core(model).c.items()}
+            for name in (name for of, name in columns if of is model):
+                values[name] = await seal(
+                    session, "acme", "~place", f"{model.__tablename__}.{name}", f"secret of {name}"
+                )
+            await session.execute(insert(core(model)).values(values))
+    await house.rotation.renew("acme", "operator:o")
+    assert (await house.rotation.status()).remaining == 2 + len(columns)
+    assert await house.rotation.rewrap() == 2 + len(columns)
+    assert (await house.rotation.status()).remaining == 0
+    async with house.database.read("acme") as session:
+        for model, name in columns:
+            token = await session.scalar(select(core(model).c[name])) or ""
+            opened = await house.gate.envelope.open(token, "acme", "~place", f"{model.__tablename__}.{name}")
+            assert opened == f"secret of {name}"
+
+
+def _any_value(column: Column[Any]) -> object:
+    if column.name == "tenant_id":
+        return "acme"
+    if isinstance(column.type, UtcDateTime):
+        return datetime(2026, 11, 26, tzinfo=UTC)
+    return [] if isinstance(column.type, JSON) else {str: "x", int: 1, bool: True}[column.type.python_type]
 
 
 async def test_other_nodes_read_the_key_file_when_they_meet_a_key_they_do_not_know(house: KeysHouse) -> None:

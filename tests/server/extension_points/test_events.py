@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import delete, select
 
+from jackfield.capabilities.models import StorageItem
 from jackfield.extension_points.errors import EventUnknownError, PayloadInvalidError
 from jackfield.jobs import DeliverySnapshot
 from tests.server.sealed_house import RIVAL, TENANT, House
@@ -63,6 +65,49 @@ async def test_a_defect_is_tried_again_until_it_is_dead(house: House) -> None:
     await house.platform.drain_events()
     deliveries = (await house.ask("GET", "/api/plugins/probe/deliveries")).json()["items"]
     assert [item["state"] for item in deliveries if item["event"] == "ping.broken"] == ["dead"]
+
+
+async def test_what_a_failing_handler_wrote_is_not_there_and_its_deliveries_are_replayed_by_what_they_share(
+    house: House,
+) -> None:
+    async with house.platform.database.write(None) as session:
+        # Of what other tests of this house have the handler do outside of a delivery.
+        await session.execute(delete(StorageItem).where(StorageItem.key == "half"))
+    for _ in range(3):
+        await house.platform.tenant(TENANT).emit("ping.broken", {})
+    await house.platform.drain_events()
+    async with house.platform.database.read(None) as session:
+        kept = select(StorageItem.key).where(StorageItem.key == "half")
+        assert (await session.scalars(kept)).all() == []
+
+    # Those of other tests of this house are as dead as ours.
+    wanted = {"plugin": "probe", "event": "ping.broken", "handler": "broken", "code": "plugin-error"}
+    listed = (await house.ask("GET", "/api/deliveries", params={**wanted, "state": "dead"})).json()["items"]
+    dead = len(listed)
+    assert dead >= 3
+    assert "repaired" in listed[0]["error_hint"]
+    shown = (await house.ask("GET", f"/api/deliveries/{listed[0]['id']}")).json()
+    assert (shown["handler"], shown["state"]) == ("broken", "dead")
+
+    path = "/api/deliveries/replay"
+    assert (await house.ask("POST", path, "member", json=wanted)).status_code == 403
+    assert (await house.ask("POST", path, json={"state": "dead"})).json()["code"] == "replay-unclear"
+    counted = (await house.ask("POST", path, json={**wanted, "dry_run": True})).json()
+    assert (counted["matched"], counted["replayed"], counted["by_state"]) == (dead, 0, {"dead": dead})
+    ids = [one["id"] for one in listed]
+    theirs = (await house.ask("POST", path, "rival", json={"ids": ids})).json()
+    assert (theirs["matched"], theirs["replayed"]) == (0, 0)
+    assert (await house.ask("GET", f"/api/deliveries/{ids[0]}", "rival")).status_code == 404
+
+    some = (await house.ask("POST", path, json={**wanted, "limit": 2})).json()
+    assert (some["replayed"], some["remaining"]) == (2, dead - 2)
+    rest = (await house.ask("POST", path, json={**wanted, "until": some["until"]})).json()
+    assert (rest["replayed"], rest["remaining"]) == (dead - 2, 0)
+    again = (await house.ask("POST", path, json={**wanted, "until": some["until"]})).json()
+    assert again["replayed"] == 0, "what ended again meanwhile is not what was meant"
+    await house.platform.drain_events()
+    audited = (await house.ask("GET", "/api/audit", params={"action": "delivery.replay"})).json()["items"]
+    assert {entry["target"] for entry in audited} >= {"2 deliveries", f"{dead - 2} deliveries"}
 
 
 async def test_a_handler_that_the_release_has_not_is_skipped(house: House) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from jackfield.records.models import AuditEntry
 from tests.server.health.house import House
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,3 +93,12 @@ async def test_another_release_begins_anew(house: House) -> None:
     assert (await house.ask("POST", "/fragile/update")).status_code == 200
     assert await breakers(house) == []
     assert await house.code("break_down", how="well") == "ok"
+
+
+async def test_the_tenant_finds_it_in_the_trail(house: House) -> None:
+    for _ in range(3):
+        await house.call("break_down", how="error")
+    await house.platform.health.book.write()
+    async with house.platform.database.read(house.tenant) as session:
+        entries = (await session.scalars(select(AuditEntry).where(AuditEntry.action == "breaker.open"))).all()
+    assert [(entry.actor, entry.target) for entry in entries] == [("platform", "break_down: plugin-error")]

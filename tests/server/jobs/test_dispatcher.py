@@ -139,6 +139,41 @@ async def test_unordered_deliveries_run_side_by_side_up_to_the_limit(database: D
     assert sorted(handler.payloads()) == list(range(12))
 
 
+async def test_what_was_claimed_ahead_never_runs_beyond_the_limit_and_is_left_to_others_when_it_has_to_wait(
+    database: Database, clock: ManualClock
+) -> None:
+    gate = asyncio.Event()
+
+    async def slow_at_last(delivery: DeliverySnapshot) -> DeliveryResult:
+        if delivery.payload >= 6:
+            await gate.wait()
+        return DONE
+
+    handler = Handler(slow_at_last)
+    known = Known(Subscription("inst_{tenant}", "h"))
+    settings = DispatchSettings(concurrency=2, per_tenant=2)
+    dispatcher = Dispatcher(database, known, handler, clock, settings)
+    tenants = [f"t{number}" for number in range(8)]
+    for tenant in tenants:
+        await emit(database, *range(8), tenant=tenant)
+
+    async def was_left() -> bool:
+        return any(row.error_code == "delivery-waited" for row in await deliveries(database))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(dispatcher.run())
+        await until(was_left)
+        gate.set()
+        for _ in range(2):
+            clock.advance(60)
+            await dispatcher.drain()
+        await dispatcher.stop()
+    assert handler.most_at_once == 2
+    assert set(await states(database)) == {"done"}
+    for tenant in tenants:
+        assert handler.payloads(f"inst_{tenant}") == list(range(8))
+
+
 async def test_a_failed_delivery_is_tried_again_when_it_is_due_and_holds_up_those_behind_it(
     database: Database, clock: ManualClock
 ) -> None:

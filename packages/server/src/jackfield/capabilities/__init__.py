@@ -6,6 +6,7 @@ call is decoded by its type, checked against the installation's grants, and answ
 
 from __future__ import annotations
 
+from jackfield.capabilities.audit_keys import load_audit_keys
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.file_reading import FileReader, StoredFile
 from jackfield.capabilities.file_rules import served_type
@@ -18,7 +19,7 @@ from jackfield.capabilities.rights import AccessBook, Granted, GrantSource
 from jackfield.capabilities.rotation import KeyStatus, Rotation
 from jackfield.capabilities.secrets import SecretState, secret_names, secret_states, set_secrets
 from jackfield.capabilities.tally import Tally
-from jackfield.capabilities.vault import SecretKeys, Vault, create_key_file, ensure_key_file, load_keys
+from jackfield.capabilities.vault import SecretKeys, Vault, create_key_file, ensure_key_file, key_file_held, load_keys
 
 __all__ = [
     "AccessBook",
@@ -47,7 +48,9 @@ __all__ = [
     "entity_of",
     "export",
     "inventory",
+    "key_file_held",
     "keys_router",
+    "load_audit_keys",
     "load_keys",
     "purge",
     "secret_names",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jackfield.capabilities.origin import Origin
 from jackfield.capabilities.rights import Rights
@@ -12,6 +12,9 @@ from jackfield.capabilities.row_filters import RowFilter
 from jackfield.capabilities.tally import Tally
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller, Delivery
+
+if TYPE_CHECKING:
+    from jackfield.capabilities.work import Work
 
 __all__ = ["CapabilityContext", "Staging"]
 
@@ -47,6 +50,7 @@ class CapabilityContext:
         handler: What runs, as `kind name`; for what is told of the call.
         staging: While its data is moved to another release: the copy that this call works on.
         is_dry_run: It is tried out, and must leave nothing behind: only what reads is let through.
+        work: Where what it writes waits for its end, when it is the handler of a delivery.
         is_settled: Its grants cannot change while it runs: it is a step of an operation that holds the plugin.
     """
 
@@ -69,6 +73,7 @@ class CapabilityContext:
     locale: str = "en"
     handler: str = ""
     is_dry_run: bool = False
+    work: Work | None = None
     _rights: Rights | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -10,6 +10,8 @@ __all__ = [
     "AnswerTooLargeError",
     "ArgumentsInvalidError",
     "BodyGoneError",
+    "DeliveryConflictError",
+    "DeliveryWritesTooManyError",
     "EventNotDeclaredError",
     "EventPayloadMismatchError",
     "FileChangedError",
@@ -109,6 +111,30 @@ class RowFilterInvalidError(InvalidError):
 
     def __init__(self, entity: str, reason: str) -> None:
         super().__init__(f"the row filter of {entity}: {reason}", entity=entity)
+
+
+class DeliveryConflictError(ConflictError):
+    """Others have changed what the handler of a delivery read or wrote. It runs again by itself."""
+
+    code = "delivery-conflict"
+    default_hint = "Let the error pass: the handler runs again, with what is there now."
+
+    def __init__(self) -> None:
+        super().__init__("something that this delivery has written was changed meanwhile; nothing is written")
+
+
+class DeliveryWritesTooManyError(InvalidError):
+    """The handler of a delivery writes more than can be committed at once."""
+
+    code = "delivery-writes-too-many"
+    default_hint = "Write many at once, as with `insert_many` and `set_many`, or go on in an event of your own."
+
+    def __init__(self, writes: int, size_bytes: int) -> None:
+        super().__init__(
+            f"a delivery makes at most {writes} writes of {size_bytes} bytes together",
+            writes=writes,
+            size_bytes=size_bytes,
+        )
 
 
 class UnknownCapabilityError(InvalidError):

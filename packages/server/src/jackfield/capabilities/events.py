@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,8 @@ from jackfield.capabilities.errors import ArgumentsInvalidError, EventPayloadMis
 from jackfield.capabilities.operations import Arguments, Capability, answer, operation, plain_value
 from jackfield.capabilities.origin import EVENT_DEPTH, Cause, Origin
 from jackfield.db import Database
+from jackfield.db.joint import drawn
+from jackfield.ids import new_id
 from jackfield.jobs import outbox
 
 __all__ = ["PAYLOAD_BYTES", "Events", "cause_of"]
@@ -33,21 +35,29 @@ class Events:
         self._database = database
         self._declarations = declarations
         self.operations: Capability = {
-            "emit": operation(_Emit, lambda arguments: f"events:{arguments.name}", self._emit)
+            "emit": operation(_Emit, lambda arguments: f"events:{arguments.name}", self._emit, self._foresee_emit)
         }
 
     async def _emit(self, context: CapabilityContext, arguments: _Emit) -> bytes:
+        payload = self._payload(context, arguments)
+        async with self._database.write(context.tenant_id) as session:
+            event_id = outbox.add(
+                session, context.tenant_id, arguments.name, payload, source=context.slug, cause=cause_of(context)
+            )
+        return answer(event_id)
+
+    def _foresee_emit(self, context: CapabilityContext, arguments: _Emit) -> bytes:
+        self._payload(context, arguments)
+        return answer(drawn("event", lambda: new_id("evt")))
+
+    def _payload(self, context: CapabilityContext, arguments: _Emit) -> Any:
         schema = self._declarations.of(context.manifest).event(arguments.name)
         if len(bytes(arguments.payload)) > PAYLOAD_BYTES:
             raise ArgumentsInvalidError(f"`payload` has more than {PAYLOAD_BYTES} bytes")
         payload = plain_value(arguments.payload, "payload")
         if problems := schema.problems(payload):
             raise EventPayloadMismatchError(arguments.name, problems)
-        async with self._database.write(context.tenant_id) as session:
-            event_id = outbox.add(
-                session, context.tenant_id, arguments.name, payload, source=context.slug, cause=cause_of(context)
-            )
-        return answer(event_id)
+        return payload
 
 
 def cause_of(context: CapabilityContext) -> str:

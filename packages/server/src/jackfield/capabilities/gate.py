@@ -37,12 +37,16 @@ from jackfield.capabilities.storage import Storage
 from jackfield.capabilities.tables import Tables
 from jackfield.capabilities.usage import Meter, SpaceOf
 from jackfield.capabilities.vault import Vault
+from jackfield.capabilities.widget_marks import WidgetMarks
+from jackfield.capabilities.work import STAGED, Work
 from jackfield.clock import Clock, SystemClock
 from jackfield.data_adapters import AdapterSource, DataAdapter, HostOnly
-from jackfield.db import Database
-from jackfield.db.point_reads import DatabaseUnavailableError, PointReader
+from jackfield.db import Database, unavailable
+from jackfield.db.point_reads import PointReader
 from jackfield.db.statements import charged
 from jackfield.egress import Egress
+from jackfield.jobs import Attempt
+from jackfield.live import Hub
 from jackfield.notifications import Notifications
 from jackfield.quotas import Space
 
@@ -69,6 +73,7 @@ class Gate:
         plugin_calls: Carries calls from plugin to plugin; there are none when absent.
         notifications: Tells members; nobody does when absent.
         gateway_calls: Writes on channels; there are none when absent.
+        live: Tells pages of widgets that have changed; nobody does when absent.
     """
 
     def __init__(
@@ -91,12 +96,15 @@ class Gate:
         notifications: Notifications | None = None,
         connections: Capability | None = None,
         gateway_calls: GatewayCalls | None = None,
+        live: Hub | None = None,
     ) -> None:
         moments = clock or SystemClock()
         self._access = access
+        self._database = database
         self._source: GrantSource | None = None
         fixed = Space(storage_bytes, None)
         reader, declarations = PointReader(database), Declarations()
+        self._declarations = declarations
         meter = Meter(database, space_of or (lambda _tenant_id: fixed), declarations)
         self.envelope = attach_vault(database, vault, reader, moments)
         uses, self.leaks = SecretUses(database, moments), LeakBook(database, moments)
@@ -128,6 +136,8 @@ class Gate:
             self._capabilities["connections"] = connections
         if gateway_calls is not None:
             self._capabilities["gateways"] = Gateways(gateway_calls).operations
+        if live is not None:
+            self._capabilities["widgets"] = WidgetMarks(live).operations
 
     @property
     def operations(self) -> Mapping[str, tuple[str, ...]]:
@@ -175,13 +185,38 @@ class Gate:
             held = self._source.peek(context.tenant_id, context.installation_id)
             if held is None or held is not rights.held or context.chain:
                 await self._refresh(context, self._source)
+        work = context.work
         if (needed := found.needs(decoded)) is not None:
             rights.require(needed)
         payer = charged.set(context.tally)
         try:
+            if work is not None and capability in STAGED:
+                return await work.run(context, capability, operation, found, decoded, len(arguments))
             return await found.run(context, decoded)
         except SQLAlchemyError as error:
-            raise DatabaseUnavailableError("the database could not do this") from error
+            raise unavailable(error, "the database could not do this") from error
+        finally:
+            charged.reset(payer)
+
+    def work(self, attempt: Attempt) -> Work:
+        """Where the writes of a delivery's handler wait for its end."""
+        return Work(self._database, self._declarations, attempt)
+
+    async def settle(self, context: CapabilityContext, work: Work, duration_ms: float) -> None:
+        """Commit what a handler wrote, with the end of its delivery; what it may not do any more is refused.
+
+        Raises:
+            JackfieldError: Nothing of it was written.
+        """
+        if self._source is not None and not context.is_settled:
+            await self._refresh(context, self._source)
+        for needed in sorted(work.needs):
+            context.rights.require(needed)
+        payer = charged.set(context.tally)
+        try:
+            await work.commit(context, duration_ms)
+        except SQLAlchemyError as error:
+            raise unavailable(error, "the database could not do this") from error
         finally:
             charged.reset(payer)
 
@@ -195,6 +230,6 @@ class Gate:
                 try:
                     held = await source.get(each.tenant_id, each.installation_id)
                 except SQLAlchemyError as error:
-                    raise DatabaseUnavailableError("the database could not say what is granted") from error
+                    raise unavailable(error, "the database could not say what is granted") from error
             if held is not each.rights.held:
                 each.rights.follow(held)

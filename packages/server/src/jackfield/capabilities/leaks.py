@@ -147,4 +147,5 @@ class LeakBook:
                     audit(
                         session, tenant_id, "platform", "plugin.secret-leak", noted.plugin,
                         after={"place": place, "handler": handler, "invocation": noted.invocation_id},
+                        plugin=noted.plugin,
                     )  # fmt: skip

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, Index, Integer, LargeBinary, String, Ta
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base, TenantOwned
+from jackfield.db import SEALED, Base, TenantOwned
 
 __all__ = [
     "DataKey",
@@ -142,7 +142,7 @@ class SecretValue(TenantOwned, Base):
     installation_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(String(64))
-    token: Mapped[str] = mapped_column(String(30_000))
+    token: Mapped[str] = mapped_column(String(30_000), info=SEALED)
     set_at: Mapped[datetime | None]
     set_by: Mapped[str | None] = mapped_column(String(200))
     last_used_at: Mapped[datetime | None]

@@ -53,11 +53,15 @@ class Operation:
         decode: Msgpack to the operation's arguments; raises what msgspec raises.
         needs: The permission for these arguments; None when everybody may.
         run: Does it; the answer is msgpack.
+        foresee: The answer of a write, checked as far as that goes without the database; None when that cannot tell.
+        follow: The same after a write to the same thing; takes that one's name, arguments and answer as well.
     """
 
     decode: Callable[[bytes], Any]
     needs: Callable[[Any], str | None]
     run: Callable[[CapabilityContext, Any], Awaitable[bytes]]
+    foresee: Callable[[CapabilityContext, Any], bytes | None] | None = None
+    follow: Callable[[CapabilityContext, Any, str, Any, bytes], bytes | None] | None = None
 
 
 Capability = dict[str, Operation]
@@ -68,10 +72,12 @@ def operation(
     arguments: type[A],
     needs: str | Callable[[A], str | None] | None,
     run: Callable[[CapabilityContext, A], Awaitable[bytes]],
+    foresee: Callable[[CapabilityContext, A], bytes | None] | None = None,
+    follow: Callable[[CapabilityContext, A, str, Any, bytes], bytes | None] | None = None,
 ) -> Operation:
     """An operation with its types held together."""
     decoder = msgspec.msgpack.Decoder(arguments)
-    return Operation(decoder.decode, needs if callable(needs) else lambda _: needs, run)
+    return Operation(decoder.decode, needs if callable(needs) else lambda _: needs, run, foresee, follow)
 
 
 def answer(value: Any) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from jackfield.capabilities.context import CapabilityContext
 
-__all__ = ["CALL_DEPTH", "EVENT_DEPTH", "Cause", "Origin"]
+__all__ = ["CALL_DEPTH", "EVENT_DEPTH", "Cause", "Origin", "traceparent_of"]
 
 CALL_DEPTH = 5
 """Calls from plugin to plugin, one within the other."""
@@ -33,6 +33,16 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     trail: tuple[str, ...] = ()
     shared: dict[str, Any] | None = None
     traceparent: str = ""
+
+
+def traceparent_of(cause: str | None) -> str:
+    """The span in which an event was sent, by its cause as it is kept; empty when there was none."""
+    if cause is None:
+        return ""
+    try:
+        return msgspec.json.decode(cause, type=Cause).traceparent
+    except msgspec.MsgspecError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

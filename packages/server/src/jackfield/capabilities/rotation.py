@@ -9,6 +9,8 @@ that is killed leaves a part undone, no more. An old key can be taken out of use
 | a data key, wrapped with an older key | `jf_data_keys.master_key_id` | wrapped with the first key |
 | a secret, sealed with a data key that was retired | the token names it | sealed with the tenant's present one |
 | a secret from before there were data keys | the token says `v1` | the same |
+
+Secrets are in many tables: an installation's, a webhook's, a channel's. Their columns are marked `SEALED`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import Column, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.capabilities.envelope import Envelope, data_key_of, placed, register_key
@@ -29,11 +33,11 @@ from jackfield.capabilities.errors import (
     SecretKeyInvalidError,
     SecretUnreadableError,
 )
-from jackfield.capabilities.models import DataKey, MasterKey, SecretValue
+from jackfield.capabilities.models import DataKey, MasterKey, SecretValue, core
 from jackfield.capabilities.vault import change_key_file, with_new_key, without_key
 from jackfield.clock import Clock
-from jackfield.db import Database
-from jackfield.records import audit
+from jackfield.db import Base, Database
+from jackfield.records import PLATFORM, audit
 from jackfield.settings import Settings
 
 __all__ = ["KeyState", "KeyStatus", "Rotation", "SlugsOf"]
@@ -86,12 +90,30 @@ class KeyStatus:
     unreadable: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A secret, where it is.
+
+    Attributes:
+        key: Values of the table's primary key.
+    """
+
+    column: Column[Any]
+    key: tuple[Any, ...]
+    tenant_id: str
+    token: str
+
+
 @dataclass(slots=True)
 class _Progress:
     """Of one run. What it has met and cannot do, it does not try again."""
 
     done: int = 0
-    unreadable: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    unreadable: dict[Column[Any], set[tuple[Any, ...]]] = field(default_factory=dict[Column[Any], set[tuple[Any, ...]]])
+
+    @property
+    def unreadable_count(self) -> int:
+        return sum(map(len, self.unreadable.values()))
 
 
 class Rotation:
@@ -151,7 +173,7 @@ class Rotation:
             progress.done += parts
         while await self._secrets(progress):
             pass
-        self._unreadable = len(progress.unreadable)
+        self._unreadable = progress.unreadable_count
         if progress.done or self._unreadable:
             _log.info("keys-rewrapped", done=progress.done, unreadable=self._unreadable, key=self._vault.current)
         return progress.done
@@ -214,7 +236,8 @@ class Rotation:
                     )
                 )  # fmt: skip
             keys.sort(key=lambda key: (-key.generation, key.id))
-            tenants = await session.scalar(select(func.count(DataKey.tenant_id.distinct()))) or 0
+            counted = select(func.count(DataKey.tenant_id.distinct())).where(DataKey.tenant_id != PLATFORM)
+            tenants = await session.scalar(counted) or 0
             remaining = sum(key.data_keys + key.old_secrets for key in keys if not key.is_current)
             remaining += sum(key.old_secrets for key in keys if key.is_current)
             for retired in await session.scalars(select(DataKey.id).where(DataKey.retired_at.is_not(None))):
@@ -255,57 +278,76 @@ class Rotation:
 
     async def _secrets(self, progress: _Progress) -> bool:
         """Seal some secrets with their tenants' present keys; whether there were any left."""
-        found: list[tuple[str, str, str, str]] = []
+        found: list[_Sealed] = []
         async with self._database.read(None) as session:
-            columns = SecretValue.tenant_id, SecretValue.installation_id, SecretValue.name, SecretValue.token
             retired = list(await session.scalars(select(DataKey.id).where(DataKey.retired_at.is_not(None))))
-            for prefix in ("v1.", *(f"v2.{key_id}." for key_id in retired)):
-                query = select(*columns).where(SecretValue.token.startswith(prefix, autoescape=True))
-                query = query.order_by(SecretValue.installation_id, SecretValue.name)
-                query = query.limit(_BATCH + len(progress.unreadable))
-                for tenant_id, installation_id, name, token in await session.execute(query):
-                    if (installation_id, name) not in progress.unreadable:
-                        found.append((tenant_id, installation_id, name, token))
+            for column in _sealed_columns():
+                unreadable = progress.unreadable.get(column, set())
+                table = column.table
+                # Only an installation's secrets are older than data keys.
+                old = ["v1."] if column is _SECRET else []
+                for prefix in (*old, *(f"v2.{key_id}." for key_id in retired)):
+                    query = select(table.c.tenant_id, column, *table.primary_key)
+                    query = query.where(column.startswith(prefix, autoescape=True)).order_by(*table.primary_key)
+                    for row in await session.execute(query.limit(_BATCH + len(unreadable))):
+                        values: tuple[Any, ...] = tuple(row)
+                        if values[2:] not in unreadable:
+                            found.append(_Sealed(column, values[2:], values[0], values[1]))
+                    if len(found) >= _BATCH:
+                        break
                 if len(found) >= _BATCH:
                     break
-        for tenant_id, installation_id, name, token in found[:_BATCH]:
-            if await self._seal_anew(tenant_id, installation_id, name, token):
+        for sealed in found[:_BATCH]:
+            if await self._seal_anew(sealed):
                 progress.done += 1
             else:
-                progress.unreadable.add((installation_id, name))
+                progress.unreadable.setdefault(sealed.column, set()).add(sealed.key)
         return bool(found)
 
-    async def _seal_anew(self, tenant_id: str, installation_id: str, name: str, token: str) -> bool:
-        opened = await self._opened(tenant_id, name, token)
+    async def _seal_anew(self, sealed: _Sealed) -> bool:
+        column, table = sealed.column, sealed.column.table
+        opened = await self._opened(sealed)
         if opened is None:
             return False
-        slug, value = opened
-        async with self._database.write(tenant_id) as session:
-            sealed = await self._envelope.seal(session, tenant_id, slug, name, value)
+        slug, name, value = opened
+        async with self._database.write(sealed.tenant_id) as session:
+            token = await self._envelope.seal(session, sealed.tenant_id, slug, name, value)
             # What was set meanwhile stays.
             await session.execute(
-                update(SecretValue)
+                update(table)
                 .where(
-                    SecretValue.installation_id == installation_id, SecretValue.name == name, SecretValue.token == token
+                    *(part == value for part, value in zip(table.primary_key, sealed.key, strict=True)),
+                    column == sealed.token,
+                    table.c.tenant_id == sealed.tenant_id,
                 )
-                .values(token=sealed)
-                .execution_options(synchronize_session=False)
+                .values({column: token})
             )
         return True
 
-    async def _opened(self, tenant_id: str, name: str, token: str) -> tuple[str, str] | None:
-        """Plugin and value of a token; None when it opens for nobody."""
-        told = placed(token)
-        if data_key_of(token) is not None:
-            slugs = [] if told is None else [told[0]]
+    async def _opened(self, sealed: _Sealed) -> tuple[str, str, str] | None:
+        """Plugin, field and value; None when it opens for nobody."""
+        told = placed(sealed.token)
+        if data_key_of(sealed.token) is not None:
+            places = [] if told is None else [told]
         else:
-            slugs = list(await self._slugs_of(tenant_id))
-        for slug in slugs:
+            name = str(sealed.key[1])
+            places = [(slug, name) for slug in await self._slugs_of(sealed.tenant_id)]
+        for slug, name in places:
             try:
-                return slug, await self._envelope.open(token, tenant_id, slug, name)
+                return slug, name, await self._envelope.open(sealed.token, sealed.tenant_id, slug, name)
             except SecretUnreadableError:
                 continue
         return None
+
+
+_SECRET: Column[Any] = core(SecretValue).c.token  # type: ignore[assignment]  # of a table, not of a query
+
+
+@cache
+def _sealed_columns() -> tuple[Column[Any], ...]:
+    """Asked for when all folders' models are known."""
+    tables = Base.metadata.sorted_tables
+    return tuple(column for table in tables for column in table.c if column.info.get("sealed"))
 
 
 async def _data_keys_under(session: AsyncSession, key_id: str) -> int:
@@ -317,5 +359,8 @@ async def _old_secrets_under(session: AsyncSession, key_id: str) -> int:
 
 
 async def _secrets_under(session: AsyncSession, prefix: str) -> int:
-    query = select(func.count()).select_from(SecretValue)
-    return await session.scalar(query.where(SecretValue.token.startswith(prefix, autoescape=True))) or 0
+    count = 0
+    for column in _sealed_columns():
+        query = select(func.count()).select_from(column.table).where(column.startswith(prefix, autoescape=True))
+        count += await session.scalar(query) or 0
+    return count

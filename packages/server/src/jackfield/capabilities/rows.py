@@ -28,9 +28,10 @@ from jackfield.capabilities.models import TableRow, core
 from jackfield.capabilities.usage import OVERHEAD, Meter
 from jackfield.clock import Clock
 from jackfield.data_adapters import Condition, Node
-from jackfield.ids import new_id
+from jackfield.db.joint import drawn
+from jackfield.ids import next_id
 
-__all__ = ["AT_ONCE", "ROW_BYTES", "RowWriter", "sized"]
+__all__ = ["AT_ONCE", "ROW_BYTES", "RowWriter", "new_rows", "sized"]
 
 ROW_BYTES = 32 * 1024
 """As JSON. A thousand of the largest rows are then what a node can hold for a moment."""
@@ -85,9 +86,7 @@ class RowWriter:
             StorageFullError, RowsFullError: There is no room for all of them.
         """
         now = self._clock.now()
-        # Sorted, so that rows that are added together stay in this order, as those that are added one by one do.
-        ids = sorted(new_id("row") for _ in values)
-        made: list[tuple[str, Row]] = [(id, shape.new_row(one)) for id, one in zip(ids, values, strict=True)]
+        made = new_rows(shape, values)
         rows: list[dict[str, Any]] = [
             {
                 **self._owner(), "table_name": shape.name, "id": id, "data": data, "size_bytes": sized(shape, data),
@@ -271,6 +270,17 @@ class RowWriter:
             "p_installation": self._context.data_id, "p_tenant": self._context.tenant_id, "p_table": shape.name,
             "p_id": id,
         }  # fmt: skip
+
+
+def new_rows(shape: TableShape, values: Sequence[Mapping[str, Any]]) -> list[tuple[str, Row]]:
+    """Ids and what is stored, of rows to be added.
+
+    Raises:
+        RowInvalidError: One of them does not fit.
+    """
+    # In order, so that rows stay in the one in which they were added, together or one by one.
+    ids = drawn("rows", lambda: [next_id("row") for _ in values])
+    return [(id, shape.new_row(one)) for id, one in zip(ids, values, strict=True)]
 
 
 def sized(shape: TableShape, data: Row) -> int:

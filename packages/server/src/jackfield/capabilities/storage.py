@@ -27,6 +27,7 @@ from jackfield.capabilities.usage import OVERHEAD, Meter
 from jackfield.capabilities.waiting import patient
 from jackfield.clock import Clock
 from jackfield.db import Database
+from jackfield.db.joint import drawn
 from jackfield.db.point_reads import PointReader
 
 __all__ = ["KEYS_AT_ONCE", "PAGE_BYTES", "VALUE_BYTES", "Key", "Prefix", "Storage", "Ttl", "live_until", "successor"]
@@ -71,6 +72,7 @@ _FOUND = b"\x82\xa5found\xc3\xa5value"
 """Msgpack of `{"found": true, "value": …` up to the value, which is stored as msgpack."""
 _NOT_FOUND = answer({"found": False, "value": None})
 _NIL = b"\xc0"
+_TRUE = b"\xc3"
 _INTEGERS = range(-(2**63), 2**63)
 _encode = msgspec.msgpack.Encoder().encode
 _canonical = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -145,14 +147,16 @@ class Storage:
             .on_conflict_do_update(index_elements=["installation_id", "key"], set_=written)
         )
         self.operations: Capability = {
-            "get": operation(_Get, "storage", self._get),
+            "get": operation(_Get, "storage", self._get, follow=_get_after),
             "get_many": operation(_GetMany, "storage", self._get_many),
             "entry": operation(_Get, "storage", self._entry),
-            "set": operation(_Set, "storage", patient(self._set)),
-            "set_many": operation(_SetMany, "storage", patient(self._set_many)),
-            "compare_and_set": operation(_CompareAndSet, "storage", patient(self._compare_and_set)),
-            "increment": operation(_Increment, "storage", patient(self._increment)),
-            "delete": operation(_Get, "storage", patient(self._delete)),
+            "set": operation(_Set, "storage", patient(self._set), self._foresee_set),
+            "set_many": operation(_SetMany, "storage", patient(self._set_many), self._foresee_set_many),
+            "compare_and_set": operation(
+                _CompareAndSet, "storage", patient(self._compare_and_set), follow=_compare_and_set_after
+            ),
+            "increment": operation(_Increment, "storage", patient(self._increment), follow=_increment_after),
+            "delete": operation(_Get, "storage", patient(self._delete), follow=_delete_after),
             "delete_prefix": operation(_Prefixed, "storage", patient(self._delete_prefix)),
             "keys": operation(_Range, "storage", self._keys),
             "items": operation(_Range, "storage", self._items),
@@ -213,6 +217,17 @@ class Storage:
             connection = await session.connection()
             await self._meter.take_turn(connection, context)
             await self._write(connection, context, arguments.key, value, expires_at)
+        return answer(None)
+
+    def _foresee_set(self, context: CapabilityContext, arguments: _Set) -> bytes:
+        plain_bytes(arguments.value, "value", VALUE_BYTES)
+        self._expiry(arguments.ttl_s)
+        return answer(None)
+
+    def _foresee_set_many(self, context: CapabilityContext, arguments: _SetMany) -> bytes:
+        for raw in arguments.items.values():
+            plain_bytes(raw, "value", VALUE_BYTES)
+        self._expiry(arguments.ttl_s)
         return answer(None)
 
     async def _set_many(self, context: CapabilityContext, arguments: _SetMany) -> bytes:
@@ -326,7 +341,7 @@ class Storage:
 
     def _now(self) -> int:
         """Milliseconds since 1970."""
-        return int(self._clock.now().timestamp() * 1000)
+        return drawn("now", lambda: int(self._clock.now().timestamp() * 1000))
 
     def _expiry(self, ttl_s: float | None) -> int | None:
         return None if ttl_s is None else self._now() + max(1, int(ttl_s * 1000))
@@ -334,7 +349,7 @@ class Storage:
     def _row(self, context: CapabilityContext, key: str, value: bytes, expires_at: int | None) -> dict[str, Any]:
         return {
             **_place(context, key), "p_value": value, "p_size": OVERHEAD + len(key.encode()) + len(value),
-            "p_version": secrets.randbits(63), "p_expires": expires_at,
+            "p_version": drawn("version", lambda: secrets.randbits(63)), "p_expires": expires_at,
         }  # fmt: skip
 
     async def _held(
@@ -364,6 +379,56 @@ class Storage:
         if arguments.after is not None:
             statement = statement.where(_items.c.key > arguments.after)
         return statement, {**_owner(context), "p_prefix": arguments.prefix, "p_now": self._now()}
+
+
+# -- after a write to the same key, which tells what is there ----------------------------------------------------------
+
+
+def _value_after(name: str, arguments: Any, told: bytes) -> tuple[bytes | None] | None:
+    """What is there after a write, None in the tuple where nothing is; None where that is not known."""
+    if name == "increment":
+        return (told,)
+    if name == "delete":
+        return (None,)
+    if arguments.ttl_s is None and (name == "set" or (name == "compare_and_set" and told == _TRUE)):
+        return (bytes(arguments.value),)
+    return None
+
+
+def _get_after(_context: CapabilityContext, _arguments: _Get, name: str, written: Any, told: bytes) -> bytes | None:
+    known = _value_after(name, written, told)
+    if known is None:
+        return None
+    return _NOT_FOUND if known[0] is None else _FOUND + known[0]
+
+
+def _increment_after(
+    _context: CapabilityContext, arguments: _Increment, name: str, written: Any, told: bytes
+) -> bytes | None:
+    known = _value_after(name, written, told)
+    if known is None:
+        return None
+    by, initial = check_number(arguments.by), check_number(arguments.initial)
+    before = initial if known[0] is None else number_of(known[0], arguments.key)
+    return answer(check_number(before + by))
+
+
+def _compare_and_set_after(
+    _context: CapabilityContext, arguments: _CompareAndSet, name: str, written: Any, told: bytes
+) -> bytes | None:
+    known = _value_after(name, written, told)
+    if known is None or arguments.version is not None:
+        return None
+    plain_bytes(arguments.value, "value", VALUE_BYTES)
+    expected = plain_bytes(arguments.expected, "expected", VALUE_BYTES)
+    if expected == _NIL:
+        return answer(known[0] is None)
+    return answer(known[0] is not None and _is_same(known[0], expected))
+
+
+def _delete_after(_context: CapabilityContext, _arguments: _Get, name: str, written: Any, told: bytes) -> bytes | None:
+    known = _value_after(name, written, told)
+    return None if known is None else answer(known[0] is not None)
 
 
 def live_until(expires_at: int | None, now: int) -> bool:

@@ -30,7 +30,7 @@ from jackfield.capabilities.operations import (
     operation,
     plain_value,
 )
-from jackfield.capabilities.rows import AT_ONCE, ROW_BYTES, Row, RowWriter
+from jackfield.capabilities.rows import AT_ONCE, ROW_BYTES, Row, RowWriter, new_rows, sized
 from jackfield.capabilities.usage import Meter
 from jackfield.capabilities.waiting import patient
 from jackfield.clock import Clock
@@ -176,8 +176,8 @@ class Tables:
         self._query_limit_s = query_limit_s
         self._finder = Finder(is_sqlite=database.is_sqlite)
         self.operations: Capability = {
-            "insert": operation(_Insert, "tables", patient(self._insert)),
-            "insert_many": operation(_InsertMany, "tables", patient(self._insert_many)),
+            "insert": operation(_Insert, "tables", patient(self._insert), self._foresee_insert),
+            "insert_many": operation(_InsertMany, "tables", patient(self._insert_many), self._foresee_insert_many),
             "get": operation(_Get, "tables", self._get),
             "find": operation(_Find, "tables", self._find),
             "page": operation(_Page, "tables", self._page),
@@ -303,6 +303,26 @@ class Tables:
         async with self._writing(context) as writer:
             rows = await writer.insert(shape, values)
         return answer(rows)
+
+    def _foresee_insert(self, context: CapabilityContext, arguments: _Insert) -> bytes | None:
+        found = self._foreseen(context, arguments.table, [arguments.row], "row")
+        return None if found is None else answer(found[0])
+
+    def _foresee_insert_many(self, context: CapabilityContext, arguments: _InsertMany) -> bytes | None:
+        found = self._foreseen(context, arguments.table, arguments.rows, "rows")
+        return None if found is None else answer(found)
+
+    def _foreseen(
+        self, context: CapabilityContext, table: str, rows: Sequence[msgspec.Raw], what: str
+    ) -> list[Row] | None:
+        """New rows as they will be seen; None when it takes a look at others to tell."""
+        shape = self._shape(context, table)
+        if shape.unique or shape.references:
+            return None
+        made = new_rows(shape, [fields_of(row, what) for row in rows])
+        for _, data in made:
+            sized(shape, data)
+        return [shape.shown(id, data) for id, data in made]
 
     async def _update(self, context: CapabilityContext, arguments: _Update) -> bytes:
         shape = self._shape(context, arguments.table)

@@ -16,7 +16,7 @@ from jackfield.capabilities.declared import TableShape
 from jackfield.capabilities.errors import RowNotUniqueError
 from jackfield.capabilities.models import UniqueEntry, core
 
-__all__ = ["claim", "claim_all", "release", "row_with"]
+__all__ = ["claim", "claim_all", "names_of", "release", "row_with"]
 
 
 _entries = core(UniqueEntry)
@@ -101,6 +101,12 @@ async def row_with(
     }  # fmt: skip
     found = (await connection.execute(_HELD, params)).first()
     return None if found is None else found[1]
+
+
+def names_of(shape: TableShape, row: Mapping[str, Any]) -> list[str]:
+    """What a row takes, each as a text that no other values of the release have."""
+    found = (_entry({}, shape, group, "", row) for group in shape.unique)
+    return [f"{entry['table_name']}({entry['columns']}){entry['digest'].hex()}" for entry in found if entry is not None]
 
 
 async def release(connection: AsyncConnection, context: CapabilityContext, row_ids: Iterable[str]) -> None:

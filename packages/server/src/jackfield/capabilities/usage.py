@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +40,11 @@ SpaceOf = Callable[[str], Space]
 """What the installations of a tenant may keep now."""
 
 _NO_LIMIT = sys.maxsize
+_NEAR_ROWS = 1_000
+_NEAR_BYTES = 16 * 1024 * 1024
+_WRITERS = 64
+"""How many are reckoned to write as much at the same moment."""
+_TENANTS_TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("p_tenant", type_=String), 0x6A6675)))
 
 _usage = core(UsageRow)
 
@@ -71,8 +76,10 @@ _GIVE_BACK = (
 class Meter:
     """Counts bytes of storage and tables together, and rows of tables.
 
-    Two installations of one tenant that write at the same moment can take the tenant over its limit by what each of
-    them writes: to exclude that, all writers of a tenant would have to wait for one another.
+    On PostgreSQL, installations of one tenant write at the same moment and do not see what the others have not
+    committed. Those that come near a limit of the tenant wait for one another and look again, so that the limit holds
+    exactly. Near is an eighth of it, and more where it is small or a write is large: whoever has more left than that
+    waits for nobody.
     """
 
     def __init__(self, database: Database, space_of: SpaceOf, declarations: Declarations | None = None) -> None:
@@ -99,7 +106,7 @@ class Meter:
         columns = ["installation_id", "tenant_id", "used_bytes", "used_rows", "layout"]
         statement = self._make(_usage).from_select(columns, first)
         after_bytes, after_rows = _usage.c.used_bytes + _added - before, _usage.c.used_rows + _rows
-        return statement.on_conflict_do_update(
+        counted = statement.on_conflict_do_update(
             index_elements=["installation_id"],
             set_={
                 "used_bytes": after_bytes,
@@ -117,6 +124,9 @@ class Meter:
                 or_(_rows <= 0, _fits_rows(after_rows)),
             ),
         )
+        if self._is_sqlite:
+            return counted
+        return counted.returning(_usage.c.used_bytes, _usage.c.used_rows, _others_bytes, _others_rows, before)
 
     async def take_turn(self, connection: AsyncConnection, context: CapabilityContext) -> None:
         """Have writers of one installation take turns, so that what one reads stays true until it commits.
@@ -172,8 +182,28 @@ class Meter:
         layout = self._declarations.of(context.manifest).layout if context.staging is None else None
         values = {**_who(context), "p_layout": layout, "p_added": added, "p_rows": rows, **limits, **params}
         result = await connection.execute(statement, values)
-        if result.rowcount == 0:
+        if self._is_sqlite:
+            if result.rowcount == 0:
+                raise await self._why(connection, context, space, rows, layout)
+            return
+        sums = result.first()
+        if sums is None:
             raise await self._why(connection, context, space, rows, layout)
+        grown = added - int(sums[4])
+        if _is_near(space, grown, rows, sums):
+            await self._look_again(connection, context, space, rows, grown)
+
+    async def _look_again(
+        self, connection: AsyncConnection, context: CapabilityContext, space: Space, rows: int, grown: int
+    ) -> None:
+        """After all others of the tenant that came near its limit: what they have counted is committed now."""
+        await connection.execute(_TENANTS_TURN, {"p_tenant": context.tenant_id})
+        mine_bytes, mine_rows, others_bytes, others_rows, *_ = (await connection.execute(_mine, _who(context))).one()
+        used_bytes, used_rows = mine_bytes + int(others_bytes), mine_rows + int(others_rows)
+        if rows > 0 and space.tenant_rows is not None and used_rows > space.tenant_rows:
+            raise RowsFullError("tenant", space.tenant_rows, used_rows - rows)
+        if grown > 0 and space.tenant_storage_bytes is not None and used_bytes > space.tenant_storage_bytes:
+            raise StorageFullError("tenant", space.tenant_storage_bytes, used_bytes - grown)
 
     async def _why(
         self, connection: AsyncConnection, context: CapabilityContext, space: Space, rows: int, layout: str | None
@@ -200,6 +230,19 @@ class Meter:
             if space.tenant_storage_bytes is None or left <= space.tenant_storage_bytes - used:
                 return StorageFullError("plugin", space.storage_bytes, mine[0])
         return StorageFullError("tenant", space.tenant_storage_bytes or 0, used)
+
+
+def _is_near(space: Space, grown: int, rows: int, sums: Sequence[Any]) -> bool:
+    """Whether what others are writing at this moment could take the tenant over a limit."""
+    used_bytes, used_rows = sums[0] + int(sums[2]), sums[1] + int(sums[3])
+    if rows > 0 and space.tenant_rows is not None:
+        near = max(space.tenant_rows // 8, _NEAR_ROWS, _WRITERS * rows)
+        if used_rows > space.tenant_rows - near:
+            return True
+    if grown > 0 and space.tenant_storage_bytes is not None:
+        near = max(space.tenant_storage_bytes // 8, _NEAR_BYTES, _WRITERS * grown)
+        return used_bytes > space.tenant_storage_bytes - near
+    return False
 
 
 def _fits(after_bytes: ColumnElement[Any], after_rows: ColumnElement[Any]) -> ColumnElement[bool]:

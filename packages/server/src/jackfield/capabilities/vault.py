@@ -15,8 +15,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ __all__ = [
     "change_key_file",
     "create_key_file",
     "ensure_key_file",
+    "key_file_held",
     "load_keys",
     "parse_keys",
     "place_of",
@@ -255,6 +256,28 @@ def change_key_file(data_dir: Path, change: Callable[[SecretKeys], SecretKeys]) 
     finally:
         os.close(turn)
     return keys
+
+
+@contextmanager
+def key_file_held(data_dir: Path) -> Generator[bytes | None]:
+    """The key file as it is; while this is open nobody replaces it. None where there is none.
+
+    What is encrypted in the database meanwhile can be read with these keys: one is in the file before it is used, and
+    leaves it when nothing needs it.
+    """
+    turn = os.open(data_dir / f"{_FILE}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            descriptor = os.open(data_dir / _FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            yield None
+        else:
+            with os.fdopen(descriptor, "rb") as file:
+                content = file.read()
+            yield content
+    finally:
+        os.close(turn)
 
 
 def with_new_key(keys: SecretKeys) -> SecretKeys:

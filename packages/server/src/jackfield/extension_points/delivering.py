@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from jackfield.capabilities.origin import traceparent_of
 from jackfield.invocation import ActiveInstallation, Outcome
 from jackfield.jobs import HELD, Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.lifecycle import ActiveInstallations
+from jackfield.telemetry import bound
+from jackfield.tracing import Tracing, incoming
 
 __all__ = ["Delivering", "Subscribing", "at_work", "result_of"]
 
@@ -42,17 +45,55 @@ class Delivering:
         kinds: Prefix of the event's name, as `schedule:`, → who carries those out. No event of a host or a plugin has a
             colon in its name.
         receivers: Prefix of the receiver's id, as `hook_`, → who carries out what goes to those.
+        tracing: Makes spans of deliveries; none when absent.
     """
 
     def __init__(
-        self, events: Deliver, kinds: Mapping[str, Deliver], receivers: Mapping[str, Deliver] | None = None
+        self,
+        events: Deliver,
+        kinds: Mapping[str, Deliver],
+        receivers: Mapping[str, Deliver] | None = None,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._events = events
         self._kinds = dict(kinds)
         self._receivers = dict(receivers or {})
 
     async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
-        """Carry out one delivery."""
+        """Carry out one delivery; what is logged meanwhile says which."""
+        with bound(
+            tenant_id=delivery.tenant_id, installation_id=delivery.installation_id, delivery_id=delivery.id
+        ):  # fmt: skip
+            if self._tracing is None:
+                return await self._deliver(delivery)
+            return await self._traced(self._tracing, delivery)
+
+    async def _traced(self, tracing: Tracing, delivery: DeliverySnapshot) -> DeliveryResult:
+        """As a span below whatever sent the event; what is delivered once more has a trace of its own, with a link."""
+        about = {
+            "jackfield.tenant": delivery.tenant_id, "jackfield.installation": delivery.installation_id,
+            "jackfield.delivery": delivery.id, "jackfield.event": delivery.event, "jackfield.handler": delivery.handler,
+            "jackfield.attempt": delivery.attempt,
+        }  # fmt: skip
+        # After failures it is another attempt at the same thing; without any it was replayed, or had been put off.
+        is_anew = delivery.attempt > 1 and delivery.failures == 0
+        left_by = traceparent_of(delivery.cause)
+        with tracing.taken_up("delivery", about, traceparent=left_by, is_anew=is_anew) as span:
+            before = incoming.set(tracing.traceparent(span) or left_by)
+            try:
+                result = await self._deliver(delivery)
+            finally:
+                incoming.reset(before)
+            span.set_attribute("jackfield.status", result.status)
+            if result.code is not None:
+                span.set_attribute("jackfield.code", result.code)
+            if result.status in ("retry", "dead"):
+                tracing.failed(span, result.status)
+            return result
+
+    async def _deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
         receiver, bar, _ = delivery.installation_id.partition("_")
         other = self._receivers.get(receiver + bar)
         if other is not None:

@@ -23,7 +23,7 @@ from jackfield.lifecycle import ActiveInstallations
 from jackfield.lifecycle.active import key_of
 from jackfield.resolution.ranges import VersionRange
 from jackfield.surface import CHANNEL_EVENTS, PLUGIN_EVENTS, Surface
-from jackfield.tracing import incoming
+from jackfield.tracing import Tracing, incoming
 from jackfield_sdk import wire
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.schema import json_schema_of
@@ -52,9 +52,22 @@ class Audience(Protocol):
 
 
 class Events:
-    """Takes events in, and is what the dispatcher of `jobs` asks for subscribers and hands deliveries to."""
+    """Takes events in, and is what the dispatcher of `jobs` asks for subscribers and hands deliveries to.
 
-    def __init__(self, database: Database, surface: Surface, active: ActiveInstallations, invoker: Invoker) -> None:
+    Args:
+        tracing: Knows the span in which an event is sent; without it, what the request said is kept.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        surface: Surface,
+        active: ActiveInstallations,
+        invoker: Invoker,
+        *,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing
         self._database = database
         self._surface = surface
         self._active = active
@@ -97,7 +110,7 @@ class Events:
                 schema = self._host_schemas[name] = json_schema_of(event.payload, path=name)
             if problems := self._schemas.problems("host", name, schema, plain):
                 raise PayloadInvalidError(f"the payload does not fit `{name}`: {problems[0]}", errors=problems)
-        cause = _cause(shared)
+        cause = _cause(shared, incoming.get() if self._tracing is None else self._tracing.here())
         if session is not None:
             return outbox.add(session, tenant_id, name, plain, cause=cause)
         async with self._database.write(tenant_id) as own:
@@ -156,7 +169,8 @@ class Events:
             if execution is None:
                 return DeliveryResult("skipped", "channel-not-assigned", "the plugin has no business on this channel")
         origin = Origin((), cause.depth, cause.trail, cause.shared or {"correlation_id": delivery.event_id})
-        token = incoming.set(cause.traceparent)
+        # With spans, the delivery is one, and is what the handler belongs to.
+        token = incoming.set(cause.traceparent if self._tracing is None else incoming.get())
         try:
             outcome = await self._invoker.run(
                 Invocation(
@@ -167,6 +181,7 @@ class Events:
                     delivery.payload,
                     handler.timeout_ms,
                     delivery=wire.Delivery(delivery.id, delivery.attempt),
+                    settling=delivery.settling,
                     origin=origin,
                     execution=execution,
                 )
@@ -188,9 +203,8 @@ class Events:
         return () if self.audience is None else await self.audience.chosen(tenant_id, event, candidates)
 
 
-def _cause(shared: Mapping[str, Any] | None) -> str | None:
+def _cause(shared: Mapping[str, Any] | None, traceparent: str) -> str | None:
     """What is kept with an event of the host's; None when there is nothing to tell."""
-    traceparent = incoming.get()
     if not traceparent and not shared:
         return None
     handed = None if shared is None else checked_shared(shared)

@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from jackfield.http import AdminCaller, MemberCaller, Page, PageParams, problem_responses
+from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, problem_responses
 from jackfield.jobs import Deliveries, DeliveryOut, Schedules
 from jackfield.jobs.models import ScheduleRow
 from jackfield.jobs.schedules import EVENT_PREFIX
@@ -51,6 +51,10 @@ def schedules_router(lifecycle: Lifecycle, schedules: Schedules, deliveries: Del
             coming=coming, last_fired_at=row.last_fired_at, skipped=row.skipped,
         )  # fmt: skip
 
+    async def noted(caller: Caller, plugin: Plugin, action: str, name: str) -> None:
+        target = f"{plugin.slug}/{name}"
+        await lifecycle.note(caller.tenant, caller.subject, action, target, plugin=plugin.slug)
+
     @routes.get("", operation_id="listPluginSchedules")
     async def list_schedules(caller: MemberCaller, plugin: Plugin) -> Page[ScheduleOut]:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         """Its schedules by name, with their next times."""
@@ -71,18 +75,24 @@ def schedules_router(lifecycle: Lifecycle, schedules: Schedules, deliveries: Del
     async def run(caller: AdminCaller, plugin: Plugin, name: str) -> RunOut:  # pyright: ignore[reportUnusedFunction]
         """Run it now, beside its times."""
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
-        return RunOut(delivery_id=await schedules.run_now(caller.tenant, installed.id, name))
+        delivery_id = await schedules.run_now(caller.tenant, installed.id, name)
+        await noted(caller, plugin, "schedule.run", name)
+        return RunOut(delivery_id=delivery_id)
 
     @routes.post("/{name}/pause", operation_id="pausePluginSchedule")
     async def pause(caller: AdminCaller, plugin: Plugin, name: str) -> ScheduleOut:  # pyright: ignore[reportUnusedFunction]
         """Let it rest until it is resumed; an update of the plugin does not wake it."""
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
-        return await shown(await schedules.pause(caller.tenant, installed.id, name, caller.subject))
+        row = await schedules.pause(caller.tenant, installed.id, name, caller.subject)
+        await noted(caller, plugin, "schedule.pause", name)
+        return await shown(row)
 
     @routes.post("/{name}/resume", operation_id="resumePluginSchedule")
     async def resume(caller: AdminCaller, plugin: Plugin, name: str) -> ScheduleOut:  # pyright: ignore[reportUnusedFunction]
         """Go on with its next time."""
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
-        return await shown(await schedules.resume(caller.tenant, installed.id, name))
+        row = await schedules.resume(caller.tenant, installed.id, name)
+        await noted(caller, plugin, "schedule.resume", name)
+        return await shown(row)
 
     return routes

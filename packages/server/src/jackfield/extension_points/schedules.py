@@ -39,6 +39,7 @@ class ScheduleHandlers:
                 None,
                 schedule.timeout_ms,
                 delivery=wire.Delivery(delivery.id, delivery.attempt),
+                settling=delivery.settling,
                 execution=_EXECUTION,
             )
         )

@@ -156,6 +156,7 @@ class Webhooks:
                 _request(name, delivery.payload),
                 webhook.timeout_ms,
                 delivery=wire.Delivery(delivery.id, delivery.attempt),
+                settling=delivery.settling,
                 execution=_EXECUTION,
             )
         )

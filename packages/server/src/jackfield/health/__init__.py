@@ -8,9 +8,12 @@ only die, and answers for all of it.
 
 from __future__ import annotations
 
+from jackfield.health.breaker_book import BREAKERS
+from jackfield.health.doctor import examine
 from jackfield.health.endpoints import router
+from jackfield.health.figures import breaker_figures
 from jackfield.health.models import HealthCheckRow
 from jackfield.health.service import Health, HealthReport
 from jackfield.health.watch import Watch
 
-__all__ = ["Health", "HealthCheckRow", "HealthReport", "Watch", "router"]
+__all__ = ["BREAKERS", "Health", "HealthCheckRow", "HealthReport", "Watch", "breaker_figures", "examine", "router"]

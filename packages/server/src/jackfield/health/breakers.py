@@ -1,12 +1,14 @@
 """Circuit breakers: a handler that fails and fails is left alone for a while, then tried with one call.
 
-One for each handler of each installation, in this node's memory. A handler that works has none: the usual call costs
-one look into a dictionary.
+One for each handler of each installation, in this node's memory; `breaker_book` keeps them and tells other nodes. A
+handler that works has none: the usual call costs one look into a dictionary.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -18,7 +20,7 @@ from jackfield.invocation import Invocation, Outcome
 from jackfield.settings import BreakerSettings
 from jackfield_sdk.wire import Failure
 
-__all__ = ["KINDS", "BreakerReport", "Breakers", "is_blameless"]
+__all__ = ["KINDS", "BreakerChange", "BreakerReport", "Breakers", "is_blameless"]
 
 _log = structlog.get_logger("jackfield.health")
 
@@ -56,6 +58,31 @@ class BreakerReport:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class BreakerChange:
+    """A breaker opened or closed.
+
+    Attributes:
+        is_first: It was closed before, and is not open once more after a call that was let through.
+        left_s: Until the next call is let through.
+        wait_s: Of which this is the rest.
+    """
+
+    tenant_id: str
+    installation_id: str
+    slug: str
+    handler: str
+    revision: int
+    is_open: bool
+    is_first: bool
+    opened_at: datetime
+    left_s: float
+    wait_s: float
+    failures: int
+    code: str
+    message: str
+
+
 @dataclass(slots=True)
 class _Breaker:
     window_ends: float
@@ -67,6 +94,7 @@ class _Breaker:
     wait_s: float = 0.0
     probe: Invocation | None = None
     opened_at: datetime | None = None
+    changed_at: datetime | None = None
     code: str = ""
     message: str = ""
 
@@ -80,12 +108,18 @@ class _Known:
 
 
 class Breakers:
-    """All breakers of this node."""
+    """All breakers of this node.
+
+    Attributes:
+        has_changed: Set when there is something for `take_changes`.
+    """
 
     def __init__(self, settings: BreakerSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._changes: deque[BreakerChange] = deque(maxlen=_INSTALLATIONS)
+        self.has_changed = asyncio.Event()
 
     def admit(self, invocation: Invocation) -> Failure | None:
         """Nothing, or why the handler is left alone."""
@@ -151,6 +185,41 @@ class Breakers:
                 )  # fmt: skip
         return found
 
+    def take_changes(self, limit: int) -> list[BreakerChange]:
+        """What has changed here and was not taken yet, the oldest first."""
+        found = [self._changes.popleft() for _ in range(min(limit, len(self._changes)))]
+        if not self._changes:
+            self.has_changed.clear()
+        return found
+
+    def put_back(self, changes: Iterable[BreakerChange]) -> None:
+        """They could not be written down now."""
+        self._changes.extendleft(reversed(list(changes)))
+        self.has_changed.set()
+
+    def adopt(self, change: BreakerChange, left_s: float, *, changed_at: datetime) -> None:
+        """What another node, or this one before it was started anew, has seen."""
+        known = self._known.get(change.installation_id)
+        if known is not None and known.revision > change.revision:
+            return
+        breaker = None
+        if known is not None and known.revision == change.revision:
+            breaker = known.breakers.get(change.handler)
+        if breaker is not None and breaker.changed_at is not None and breaker.changed_at >= changed_at:
+            return  # what is known here is as late, or later
+        if not change.is_open:
+            if known is not None and breaker is not None and breaker.is_open:
+                self._drop(known, change.installation_id, change.handler)
+            return
+        if known is None or known.revision < change.revision:
+            known = self._known[change.installation_id] = _Known(change.revision)
+        now = self._clock.monotonic()
+        breaker = known.breakers.setdefault(change.handler, _Breaker(now + self._settings.window_s))
+        breaker.is_open, breaker.probe, breaker.opened_at = True, None, change.opened_at
+        breaker.until, breaker.wait_s = now + min(max(left_s, 0.0), self._settings.longest_s), change.wait_s
+        breaker.in_a_row, breaker.code, breaker.message = change.failures, change.code, change.message
+        breaker.changed_at = changed_at
+
     def _of(self, known: _Known | None, invocation: Invocation, *, create: bool) -> _Known | None:
         """The installation's breakers; None when the call is one of an older revision, or there are none."""
         installation = invocation.installation
@@ -205,16 +274,38 @@ class Breakers:
 
     def _open(self, breaker: _Breaker, invocation: Invocation, outcome: Outcome, now: float, wait_s: float) -> None:
         failure = outcome.failure
+        is_first = not breaker.is_open
         breaker.is_open, breaker.until, breaker.wait_s = True, now + wait_s, wait_s
         breaker.opened_at = breaker.opened_at or self._clock.now()
         breaker.code = failure.code if failure else outcome.status
         breaker.message = failure.message[:_REASON_CHARS] if failure else ""
+        breaker.changed_at = self._clock.now()
+        self._changed(invocation, breaker, is_first=is_first)
         _log.warning("breaker open", **_where(invocation), code=breaker.code, for_s=wait_s)
 
     def _forget(self, known: _Known, invocation: Invocation) -> None:
-        del known.breakers[invocation.handler]
+        breaker = known.breakers[invocation.handler]
+        self._drop(known, invocation.installation.id, invocation.handler)
+        if breaker.is_open:
+            breaker.is_open = False
+            self._changed(invocation, breaker, is_first=False)
+
+    def _drop(self, known: _Known, installation_id: str, handler: str) -> None:
+        del known.breakers[handler]
         if not known.breakers:
-            del self._known[invocation.installation.id]
+            del self._known[installation_id]
+
+    def _changed(self, invocation: Invocation, breaker: _Breaker, *, is_first: bool) -> None:
+        installation = invocation.installation
+        self._changes.append(
+            BreakerChange(
+                installation.tenant_id, installation.id, installation.slug, invocation.handler, installation.revision,
+                breaker.is_open, is_first, breaker.opened_at or self._clock.now(),
+                max(0.0, breaker.until - self._clock.monotonic()), breaker.wait_s, breaker.in_a_row, breaker.code[:128],
+                breaker.message,
+            )
+        )  # fmt: skip
+        self.has_changed.set()
 
 
 def _refusal(breaker: _Breaker, left_s: float) -> Failure:

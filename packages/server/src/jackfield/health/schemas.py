@@ -67,7 +67,7 @@ class HealthOut(BaseModel):
     since: datetime | None = Field(default=None, description="When its check came to say this")
     checked_at: datetime | None = None
     consecutive_failures: int = Field(default=0, description="Checks in a row that it failed")
-    breakers: list[BreakerOut] = Field(default=[], description="Handlers that are left alone, on the node that answers")
+    breakers: list[BreakerOut] = Field(default=[], description="Handlers that are left alone")
     restarting: RestartingOut | None = Field(default=None, description="Null unless it rests after crashes")
     recent_crashes: list[CrashOut] = Field(default=[], description="Within a day, the latest first, at most 10")
     quarantine: QuarantineOut | None = None

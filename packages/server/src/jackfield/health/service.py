@@ -14,7 +14,8 @@ from jackfield.clock import Clock
 from jackfield.db import Database
 from jackfield.errors import JackfieldError
 from jackfield.health import repository
-from jackfield.health.breakers import BreakerReport
+from jackfield.health.breaker_book import BreakerBook
+from jackfield.health.breakers import BreakerChange, BreakerReport
 from jackfield.health.checks import Checks
 from jackfield.health.crash_loops import Condemned, Restarting
 from jackfield.health.models import HealthCheckRow
@@ -61,7 +62,7 @@ class HealthReport:
     Attributes:
         status: `unchecked`: it is at work and has no check, or could not be asked; `inactive`: it was not asked.
         note: What is kept of its checks.
-        breakers: Those that are not closed, on this node.
+        breakers: Those that are not closed, as this node knows them: within a second of the others.
         restarting: It rests before another process is started, on this node.
         crashes: Within the last day, the latest first.
     """
@@ -105,6 +106,7 @@ class Health:
         self._lifecycle = lifecycle
         self._active = active
         self._flush_records = flush_records
+        self.book = BreakerBook(database, watch.breakers, clock, self._tell)
         self.checks = Checks(database, clock, watch, active, runner, settings, is_busy)
 
     async def run(self) -> None:
@@ -112,6 +114,7 @@ class Health:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.checks.run())
             group.create_task(self._quarantine_for_ever())
+            group.create_task(self.book.run())
 
     async def notes(self, tenant_id: str, installation_ids: Iterable[str]) -> Mapping[str, HealthNote]:
         """What was last heard of these installations."""
@@ -162,6 +165,12 @@ class Health:
         return tuple(
             Crash(row.started_at, row.status, row.kind, row.name, row.handler, row.error_code, row.error_message)
             for row in rows
+        )
+
+    async def _tell(self, change: BreakerChange) -> None:
+        """The tenant finds in its trail when a handler was left alone, and why."""
+        await self._lifecycle.note(
+            change.tenant_id, "platform", "breaker.open", f"{change.handler}: {change.code}", plugin=change.slug
         )
 
     async def _quarantine_for_ever(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from jackfield.capabilities.context import Staging
 from jackfield.capabilities.origin import Origin
+from jackfield.jobs import Attempt
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller, Delivery, Execution, Failure
 
@@ -71,6 +72,7 @@ class Invocation:
         origin: How it came about through other plugins, and what was handed along; None for the usual call.
         execution: In what it takes part, when the kind does not say it all.
         is_dry_run: The handler is tried out: it may read and change nothing, and how it ends is not held against it.
+        settling: The attempt of the delivery that it carries out, to end it together with what is written.
     """
 
     installation: ActiveInstallation
@@ -86,6 +88,7 @@ class Invocation:
     origin: Origin | None = None
     execution: Execution | None = None
     is_dry_run: bool = False
+    settling: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from jackfield.capabilities import CapabilityContext, Gate, LeakBook, Tally
+from jackfield.capabilities.errors import DeliveryConflictError, UpdateUnderwayError
 from jackfield.capabilities.log import tidy_lines
 from jackfield.capabilities.plain import NotPlainError, decode_plain
 from jackfield.capabilities.tally import Sent
+from jackfield.capabilities.work import Work
 from jackfield.clock import Clock
-from jackfield.errors import JackfieldError
+from jackfield.errors import JackfieldError, UnavailableError
 from jackfield.ids import new_id
 from jackfield.invocation.interfaces import Admission, LimitSource
 from jackfield.invocation.models import ActiveInstallation, Invocation, Kind, Outcome, Status
 from jackfield.invocation.redaction import Redaction, SecretBook
 from jackfield.isolation import CallLimits, CallRequest, CallResult, Executor, HostCalls, IsolateSpec
+from jackfield.jobs import DeliveryTakenError
 from jackfield.quotas import LimitBook
 from jackfield.records import DRY_RUN, FAILURES, InvocationRecord
 from jackfield.settings import CeilingSettings, LimitSettings
+from jackfield.telemetry import working
 from jackfield.tracing import Tracing, incoming, trace_id_of
 from jackfield_sdk import wire
 from jackfield_sdk.errors import WireError
@@ -39,6 +44,8 @@ _TEXT_CHARS = 2000
 _TRACE_CHARS = 8000
 _SPECS = 10_000
 _YEAR_S = 366 * 24 * 3600
+_NO_FAULT = (DeliveryConflictError, DeliveryTakenError, UpdateUnderwayError, UnavailableError)
+"""Why writes were not committed, when the plugin is not to blame."""
 _TOLD_TO_OTHERS = frozenset({"health", "config-check", "lifecycle"})
 _SETTLED = frozenset({"config-check", "lifecycle"})
 """Steps of an operation that holds the plugin, or tries out what is not in force: their grants are those given here."""
@@ -148,6 +155,7 @@ class Invoker:
         except (WireError, TypeError, ValueError, OverflowError, RecursionError) as error:
             result = CallResult("failed", failure=wire.Failure("payload-not-data", str(error)[:_TEXT_CHARS]))
             return self._finish(invocation, invocation_id, started_at, result, tally, refused=True)
+        work = None if invocation.settling is None else self._gate.work(invocation.settling)
         scope = CapabilityContext(
             installation.tenant_id,
             installation.id,
@@ -168,6 +176,7 @@ class Invoker:
             locale=invocation.locale,
             handler=f"{invocation.kind} {invocation.name}",
             is_dry_run=invocation.is_dry_run,
+            work=work,
         )
 
         async def answer(call: wire.HostCall) -> wire.HostReply:
@@ -178,6 +187,8 @@ class Invoker:
                 result = await self._executor.run(spec, request, answer)
             else:
                 result = await self._run_traced(self._tracing, spec, request, answer)
+            if work is not None:
+                result = await self._settled(scope, work, result)
         except asyncio.CancelledError:
             # Whoever asked has gone. That it ran, and for whom, is to be known all the same.
             took_us = int((self._clock.now().timestamp() - started_at) * 1e6)
@@ -189,10 +200,22 @@ class Invoker:
             raise
         return self._finish(invocation, invocation_id, started_at, result, tally)
 
+    async def _settled(self, scope: CapabilityContext, work: Work, result: CallResult) -> CallResult:
+        """How the handler of a delivery ended, with what it wrote committed or not."""
+        if result.status == "ok" and work.has_writes and not work.has_conflict:
+            try:
+                await self._gate.settle(scope, work, result.duration_us / 1000)
+            except JackfieldError as error:
+                return _unsettled(result, error, "retry" if isinstance(error, _NO_FAULT) else "error")
+        elif work.has_conflict:
+            return _unsettled(result, DeliveryConflictError(), "retry")
+        return result
+
     async def _answer(self, scope: CapabilityContext, call: wire.HostCall) -> wire.HostReply:
         arguments = bytes(call.arguments)
         if (scope.tally.revealed or self._secrets.knows(scope.installation_id)) and call.capability in _HANDED_ON:
             arguments = self._searched(scope, call.capability, arguments)
+        before = working.set(scope)
         try:
             value = await self._gate.call(scope, call.capability, call.operation, arguments)
         except JackfieldError as error:
@@ -201,6 +224,8 @@ class Invoker:
             # A defect of ours must not take the plugin's isolate, or the caller, with it.
             _log.exception("capability failed", capability=call.capability, operation=call.operation)
             return wire.HostReply(call.id, failure=wire.Failure("internal-error", "the platform failed to do this"))
+        finally:
+            working.reset(before)
         return wire.HostReply(call.id, msgspec.Raw(value))
 
     def _searched(self, scope: CapabilityContext, capability: str, arguments: bytes) -> bytes:
@@ -434,6 +459,11 @@ class Invoker:
         if result.status == "unsealed":
             return "refused", failure, None
         return result.status, failure, None
+
+
+def _unsettled(result: CallResult, error: JackfieldError, kind: str) -> CallResult:
+    failure = wire.Failure(error.code, str(error)[:_TEXT_CHARS], error.hint, kind=kind)
+    return replace(result, status="failed", value=wire.NIL, failure=failure)
 
 
 def _counted(metrics: Mapping[str, int]) -> dict[str, int] | None:

@@ -8,36 +8,44 @@ the log, with replay.
 from __future__ import annotations
 
 from jackfield.jobs import outbox
+from jackfield.jobs.attempts import Attempt
 from jackfield.jobs.direct import deliver_to
 from jackfield.jobs.dispatcher import Dispatcher, DispatchSettings
+from jackfield.jobs.doctor import examine
 from jackfield.jobs.errors import (
     DeliveryMissingError,
     DeliveryOpenError,
     DeliveryStateError,
+    DeliveryTakenError,
     EventNameInvalidError,
     EventPayloadInvalidError,
 )
-from jackfield.jobs.figures import delivery_figures
+from jackfield.jobs.figures import Counted, delivery_figures
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.schedules import Declared as DeclaredSchedule
 from jackfield.jobs.schedules import Schedules, rest_schedules, sync_schedules
 from jackfield.jobs.schemas import DeliveryOut
+from jackfield.jobs.selecting import DeliveryFilter
 from jackfield.jobs.service import HELD, Deliveries, inventory, purge, release_held, skip_open
 
 __all__ = [
     "HELD",
+    "Attempt",
+    "Counted",
     "DeclaredSchedule",
     "Deliver",
     "Deliveries",
     "Delivery",
+    "DeliveryFilter",
     "DeliveryMissingError",
     "DeliveryOpenError",
     "DeliveryOut",
     "DeliveryResult",
     "DeliverySnapshot",
     "DeliveryStateError",
+    "DeliveryTakenError",
     "DispatchSettings",
     "Dispatcher",
     "EventNameInvalidError",
@@ -49,6 +57,7 @@ __all__ = [
     "Subscription",
     "deliver_to",
     "delivery_figures",
+    "examine",
     "inventory",
     "outbox",
     "purge",

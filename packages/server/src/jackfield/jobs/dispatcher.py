@@ -11,20 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from jackfield import ids
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.jobs import outbox, repository
+from jackfield.jobs.attempts import Attempt
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, Subscribers, Subscription
 from jackfield.jobs.outcomes import RetryPolicy, decide
 from jackfield.jobs.repository import Claimed, Ended, NewEvent
@@ -41,6 +44,17 @@ _PRUNE_EVERY_S = 3600.0
 _DEFER_S = 5.0
 """For how long a tenant whose subscribers cannot be told is left out."""
 _LONGEST_BACKOFF_S = 5.0
+_CONFLICTS = 5
+"""How often a handler whose writes met others' runs again at once."""
+_CONFLICTED_CLAIMS = 20
+"""After how many rounds of these it counts as a failure after all."""
+_CONFLICT_WAIT_S = 0.2
+_QUICK_S = 0.02
+"""When all that a round claimed has ended within this, the next round may claim twice as many."""
+_MOST_AHEAD = 4
+"""Up to so many times `concurrency`, so that more share a round's sync."""
+_SLOT_WAIT_S = 1.0
+"""What is claimed and cannot begin within this, because others were not quick after all, is left to any node again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Dispatcher:
 
     Args:
         tell_others: Called when there is more to do than this node takes on, so that others look for work.
+        owner: Names this node in leases; made when absent.
     """
 
     def __init__(
@@ -86,6 +101,7 @@ class Dispatcher:
         settings: DispatchSettings | None = None,
         *,
         tell_others: Callable[[], None] | None = None,
+        owner: str | None = None,
     ) -> None:
         self._database = database
         self._transactions = Transactions(database)
@@ -96,14 +112,21 @@ class Dispatcher:
         self._tell_others = tell_others
         others = self._settings.has_other_nodes
         self._is_alone = database.is_sqlite if others is None else not others
-        self._owner = ids.new_id("node")
+        self._owner = owner or ids.new_id("node")
+        self._dead: set[str] = set()
         self._task: asyncio.Task[object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._running: dict[int, Claimed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
+        self._may_hold = self._settings.concurrency
+        """Deliveries that may be claimed by this node at a time. More than may run only while all of them are quick."""
+        self._slots = asyncio.Semaphore(self._settings.concurrency)
+        self._claimed_at = 0.0
+        self._ended_at = 0.0
         self._deferred: dict[str, float] = {}
+        self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._last_fanned_out = ""
         self._last_served = ""
         self._leases_seen_at = 0.0
@@ -120,6 +143,11 @@ class Dispatcher:
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed a moment ago: nobody is left to wake
                 loop.call_soon_threadsafe(self._wake.set)
+
+    def take_over(self, owners: Collection[str]) -> None:
+        """These nodes are gone: what they were running is not waited for."""
+        self._dead.update(owners)
+        self._wake.set()
 
     async def run(self) -> None:
         """Dispatch until stopped. A database that is away for a while is waited for."""
@@ -192,10 +220,11 @@ class Dispatcher:
             Whether there may be more to do at once.
         """
         now = self._clock.now()
-        free = 0 if self._stop_at is not None else self._settings.concurrency - len(self._running)
+        free = 0 if self._stop_at is not None else max(0, self._may_hold - len(self._running))
         events = [] if self._stop_at is not None else await self._new_events()
         subscriptions, events = await self._subscriptions(events)
         ended = list(self._ended)
+        self._look_ahead(len(ended))
         if not events and not ended and not (free and await self._has_work(now)):
             return False
 
@@ -218,6 +247,7 @@ class Dispatcher:
 
         claimed, self._last_served, wanted = await self._transactions.write(work)
         del self._ended[: len(ended)]
+        self._claimed_at = self._clock.monotonic()
         for item in claimed:
             self._running[item.sequence] = item
             task = group.create_task(self._carry_out(item))
@@ -226,6 +256,14 @@ class Dispatcher:
         if self._tell_others is not None and len(claimed) >= wanted and (claimed or events):
             self._tell_others()
         return bool(events or claimed)
+
+    def _look_ahead(self, ended: int) -> None:
+        """How many to hold from the next claim on."""
+        if self._running:
+            if self._clock.monotonic() - self._claimed_at > _QUICK_S:
+                self._may_hold = self._settings.concurrency
+        elif ended >= self._may_hold and self._ended_at - self._claimed_at < _QUICK_S:
+            self._may_hold = min(self._may_hold * 2, self._settings.concurrency * _MOST_AHEAD)
 
     async def _has_work(self, now: datetime) -> bool:
         return await self._transactions.read(lambda session: repository.has_work(session, now))
@@ -257,17 +295,20 @@ class Dispatcher:
         return found, [event for event in events if event.tenant_id not in self._deferred]
 
     async def _carry_out(self, claimed: Claimed) -> None:
+        attempt = Attempt(claimed.sequence, self._owner, claimed.snapshot.attempt, self._clock)
         try:
             # Read here, where a payload that cannot be read harms its own delivery alone.
             payload = msgspec.json.decode(claimed.payload or "")
-            async with asyncio.timeout(self._settings.give_up_s):
-                result = await self._deliver.deliver(replace(claimed.snapshot, payload=payload))
+            result = await self._in_a_slot(claimed, attempt, payload)
         except msgspec.DecodeError as error:
             result = DeliveryResult("dead", "event-payload-invalid", str(error))
         except Exception as error:
             _log.error("delivery-failed", delivery_id=claimed.snapshot.id, exc_info=error)
             code = "delivery-timeout" if isinstance(error, TimeoutError) else "delivery-failed"
             result = DeliveryResult("retry", code, str(error) or type(error).__name__)
+        if attempt.is_settled:
+            # Whatever became of the attempt after that: its effect is there, once.
+            result = DeliveryResult("done", duration_ms=result.duration_ms)
         verdict = decide(
             result,
             failures=claimed.failures,
@@ -278,8 +319,40 @@ class Dispatcher:
         # Taken over by another node and claimed here again meanwhile, it is not this attempt that runs.
         if self._running.get(claimed.sequence) is claimed:
             del self._running[claimed.sequence]
-        self._ended.append(Ended(claimed, verdict))
+        self._ended_at = self._clock.monotonic()
+        self._ended.append(Ended(claimed, verdict, attempt.is_tried))
         self._wake.set()
+
+    async def _in_a_slot(self, claimed: Claimed, attempt: Attempt, payload: Any) -> DeliveryResult:
+        try:
+            async with asyncio.timeout(_SLOT_WAIT_S):
+                await self._slots.acquire()
+        except TimeoutError:
+            return DeliveryResult("deferred", "delivery-waited", "no place became free on this node", retry_after_s=0.0)
+        try:
+            async with asyncio.timeout(self._settings.give_up_s):
+                result = await self._deliver.deliver(replace(claimed.snapshot, payload=payload, settling=attempt))
+                return await self._again(claimed, attempt, payload) if attempt.has_conflict else result
+        finally:
+            self._slots.release()
+
+    async def _again(self, claimed: Claimed, attempt: Attempt, payload: Any) -> DeliveryResult:
+        """Run once more what met others' writes, one at a time for each installation."""
+        lane = self._lanes.setdefault(claimed.snapshot.installation_id, asyncio.Lock())
+        async with lane:
+            for _ in range(_CONFLICTS):
+                attempt.has_conflict = False
+                again = replace(claimed.snapshot, payload=payload, settling=attempt)
+                result = await self._deliver.deliver(again)
+                if not attempt.has_conflict:
+                    return result
+        is_hopeless = claimed.snapshot.attempt - claimed.failures > _CONFLICTED_CLAIMS
+        return DeliveryResult(
+            "retry" if is_hopeless else "deferred",
+            "delivery-conflict",
+            "what the handler read or wrote was changed by others each time that it ran",
+            retry_after_s=_CONFLICT_WAIT_S,
+        )
 
     async def _take_over(self) -> None:
         """At the start: what an earlier process left running is ready again, and every lane has a head."""
@@ -296,7 +369,8 @@ class Dispatcher:
     async def _tidy(self) -> None:
         """From time to time: renew our leases, take over expired ones, drop what is old."""
         now = self._clock.monotonic()
-        if now - self._leases_seen_at >= self._settings.lease_s / 3:
+        dead = frozenset(self._dead)
+        if dead or now - self._leases_seen_at >= self._settings.lease_s / 3:
             # What ended and is not written down yet is still ours.
             ours = [*self._running, *(item.claimed.sequence for item in self._ended)]
 
@@ -305,10 +379,13 @@ class Dispatcher:
                 until = moment + timedelta(seconds=self._settings.lease_s)
                 repository.lock(session)
                 repository.extend(session, self._owner, ours, until)
-                lanes = repository.release(session, moment, owner=self._owner, running=ours, at_once=False)
+                lanes = repository.release(
+                    session, moment, owner=self._owner, running=ours, at_once=False, dead_owners=dead
+                )
                 repository.promote(session, lanes)
 
             await self._transactions.write(work)
+            self._dead -= dead
             self._leases_seen_at = now
             self._wake.set()
         if now >= self._prune_at:
@@ -326,19 +403,19 @@ class Dispatcher:
         def work(session: Session) -> None:
             repository.lock(session)
             repository.finish(session, self._owner, self._ended)
-            repository.give_back(session, self._owner)
-            repository.promote(session, {item.claimed.snapshot.installation_id for item in self._ended})
+            lanes = repository.give_back(session, self._owner)
+            repository.promote(session, lanes | {item.claimed.snapshot.installation_id for item in self._ended})
 
         try:
             await self._transactions.write(work)
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
             _log.warning("deliveries-not-handed-back", error=str(error))
 
     async def _rest_s(self) -> float:
         """Seconds until something is due."""
         if self._stop_at is not None:
             return max(0.0, self._stop_at - asyncio.get_running_loop().time())
-        if len(self._running) >= self._settings.concurrency:
+        if len(self._running) >= self._may_hold:
             return self._settings.poll_s  # whatever is due has to wait for an end, and that wakes us
         due = await self._transactions.read(repository.next_due)
         if due is None:
@@ -356,7 +433,7 @@ class Dispatcher:
         while True:
             try:
                 return await action()
-            except (DBAPIError, OSError) as error:
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
                 _log.error("dispatch-failed", error=str(error), again_in_s=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_BACKOFF_S)

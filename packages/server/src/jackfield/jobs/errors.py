@@ -9,6 +9,7 @@ __all__ = [
     "DeliveryMissingError",
     "DeliveryOpenError",
     "DeliveryStateError",
+    "DeliveryTakenError",
     "EventNameInvalidError",
     "EventPayloadInvalidError",
     "ScheduleMissingError",
@@ -48,6 +49,13 @@ class DeliveryStateError(InvalidError):
 
     code = "delivery-state-invalid"
     default_hint = "Use pending, running, done, dead or skipped."
+
+
+class DeliveryTakenError(ConflictError):
+    """Another attempt at the delivery has begun, or its plugin is gone: this one may not write any more."""
+
+    code = "delivery-taken"
+    default_hint = "Nothing is to be done: the other attempt does it."
 
 
 class CronInvalidError(InvalidError):

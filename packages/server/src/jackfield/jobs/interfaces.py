@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from jackfield.jobs.attempts import Attempt
 
 __all__ = ["Deliver", "DeliveryResult", "DeliverySnapshot", "Subscribers", "Subscription"]
 
@@ -45,6 +48,7 @@ class DeliverySnapshot:
         emitted_at: When the event was added.
         cause: As it was given to `outbox.add`.
         failures: Attempts that failed since it was made or replayed.
+        settling: To commit writes together with the end of this attempt. Only for whoever does nothing after that.
     """
 
     id: str
@@ -60,6 +64,7 @@ class DeliverySnapshot:
     emitted_at: datetime
     cause: str | None = None
     failures: int = 0
+    settling: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)

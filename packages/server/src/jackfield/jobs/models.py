@@ -57,8 +57,10 @@ class Delivery(TenantOwned, Base):
         sequence: Order of delivery.
         state: What people see: `pending`, `running`, `done`, `dead` or `skipped`.
         place: Where an open delivery stands for the dispatcher; null when it has ended. `ready` to be claimed;
-            `waiting` for its next attempt; `running`; `blocked` behind another ordered delivery of its installation.
-            Of an installation's ordered deliveries all but one are blocked: that is what keeps them in order.
+            `waiting` for its next attempt; `running`; `settled`: its end is committed together with what it wrote, and
+            the next of its installation is still to be let through; `blocked` behind another ordered delivery of its
+            installation. Of an installation's ordered deliveries all but one are blocked: that is what keeps them in
+            order.
         attempt: Attempts begun.
         failures: Attempts that failed since the delivery was made or replayed; `max_attempts` bounds these.
         interruptions: Attempts that ended with the node that ran them.
@@ -96,6 +98,7 @@ class Delivery(TenantOwned, Base):
         ),
         Index("ix_jf_deliveries_installation", "installation_id", "sequence"),
         Index("ix_jf_deliveries_state", "installation_id", "state", "sequence"),
+        Index("ix_jf_deliveries_tenant", "tenant_id", "sequence"),
         Index("ix_jf_deliveries_finished_at", "finished_at"),
         {"sqlite_autoincrement": True},
     )

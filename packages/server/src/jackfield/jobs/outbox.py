@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from jackfield import ids
+from jackfield.db.joint import drawn
 from jackfield.db.notices import tell_in
 from jackfield.jobs.errors import EventNameInvalidError, EventPayloadInvalidError
 from jackfield.jobs.models import OutboxEvent
@@ -70,7 +71,7 @@ def add(
         raise EventPayloadInvalidError(
             f"The payload of {name} is over {PAYLOAD_LIMIT_BYTES} bytes.", limit_bytes=PAYLOAD_LIMIT_BYTES
         )
-    event_id = ids.new_id("evt")
+    event_id = drawn("event", lambda: ids.new_id("evt"))
     session.add(
         OutboxEvent(
             id=event_id,

@@ -1,4 +1,4 @@
-"""The dispatcher's statements. All of them run on SQLite and on PostgreSQL.
+"""The dispatcher's statements. All of them run on SQLite, and all but those of `postgresql` on PostgreSQL.
 
 Lists of tenants are read by skipping from one to the next in an index, so that a tenant with a million rows costs what
 a tenant with one row costs.
@@ -6,7 +6,7 @@ a tenant with one row costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -38,6 +38,7 @@ from sqlalchemy.orm import Session
 
 from jackfield import ids
 from jackfield.db import Database
+from jackfield.jobs import postgresql
 from jackfield.jobs.interfaces import DeliverySnapshot, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import INTERRUPTION_LIMIT, Verdict
@@ -68,7 +69,7 @@ _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared 
 _D = _DELIVERIES.c
 # Any number will do, as long as no other program locks the same one.
 _POSTGRESQL_LOCK = 0x6A6A6F62
-_ACTIVE = ("ready", "waiting", "running")
+_ACTIVE = ("ready", "waiting", "running", "settled")
 _PRUNE_BATCH = 2_000
 _TENANTS_PER_ROUND = 50
 """SQLite takes a union of a limited number of parts; who is left out comes first in the next round."""
@@ -105,10 +106,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A claimed delivery and what became of it."""
+    """A claimed delivery and what became of it.
+
+    Attributes:
+        may_be_settled: Its end may have been committed with what it wrote; then that holds, and not the verdict.
+    """
 
     claimed: Claimed
     verdict: Verdict
+    may_be_settled: bool = False
 
 
 def lock(session: Session) -> None:
@@ -116,8 +122,12 @@ def lock(session: Session) -> None:
 
     On SQLite a write transaction is alone anyway.
     """
-    if session.get_bind().dialect.name != "sqlite":
+    if _takes_arrays(session):
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRESQL_LOCK})
+
+
+def _takes_arrays(session: Session) -> bool:
+    return session.get_bind().dialect.name != "sqlite"
 
 
 @cache
@@ -190,7 +200,11 @@ def new_events(session: Session, after: str, limit: int, leave_out: Iterable[str
     if not tenants:
         return [], after
     each = -(-limit // len(tenants))
-    rows = session.execute(_of_tenants("new", len(tenants)), _parameters(dict.fromkeys(tenants, each)))
+    if _takes_arrays(session):
+        asked = {"tenant_list": tenants, "share_list": [each] * len(tenants)}
+        rows = session.execute(postgresql.NEW_OF_TENANTS, asked)
+    else:
+        rows = session.execute(_of_tenants("new", len(tenants)), _parameters(dict.fromkeys(tenants, each)))
     return sorted((NewEvent(*row) for row in rows), key=lambda event: event.position), tenants[-1]
 
 
@@ -214,7 +228,8 @@ def fan_out(
         Installations whose ordered deliveries have grown.
     """
     positions = [event.position for event in events]
-    mine = set(session.scalars(_MARK_FANNED_OUT, {"positions": positions, "moment": now}))
+    mark = postgresql.MARK_FANNED_OUT if _takes_arrays(session) else _MARK_FANNED_OUT
+    mine = set(session.scalars(mark, {"positions": positions, "moment": now}))
     rows: list[dict[str, Any]] = [
         {
             "id": ids.new_id("dlv"),
@@ -264,9 +279,13 @@ _PROMOTE = _promotion()
 
 def promote(session: Session, installations: Iterable[str]) -> None:
     """Where no ordered delivery of an installation is active, the first of the blocked ones becomes ready."""
-    lanes = [{"lane": installation_id} for installation_id in sorted(set(installations))]
-    if lanes:
-        session.connection().execute(_PROMOTE, lanes)
+    lanes = sorted(set(installations))
+    if not lanes:
+        return
+    if _takes_arrays(session):
+        session.execute(postgresql.PROMOTE, {"lane_list": lanes})
+    else:
+        session.connection().execute(_PROMOTE, [{"lane": installation_id} for installation_id in lanes])
 
 
 def open_lanes(session: Session) -> list[str]:
@@ -281,31 +300,77 @@ _FINISH = (
         _D.sequence == bindparam("this"),
         _D.lease_owner == bindparam("this_owner"),
         _D.attempt == bindparam("this_attempt"),
+        _D.place == "running",
     )
     .values(**_VERDICT, lease_owner=None, lease_until=None)
+)
+_GONE: dict[str, Any] = {"place": None, "lease_owner": None, "lease_until": None}
+_FINISH_SETTLED = (
+    update(_DELIVERIES)
+    .where(
+        _D.sequence == bindparam("this"),
+        _D.lease_owner == bindparam("this_owner"),
+        _D.attempt == bindparam("this_attempt"),
+        _D.place == "settled",
+    )
+    .values(**_GONE)
 )
 
 
 def finish(session: Session, owner: str, ended: Sequence[Ended]) -> None:
     """Write down verdicts. A delivery that was taken from this node meanwhile is left alone."""
-    rows: list[dict[str, Any]] = [
-        {
-            "this": item.claimed.sequence,
-            "this_owner": owner,
-            "this_attempt": item.claimed.snapshot.attempt,
-            "new_state": item.verdict.state,
-            "new_place": item.verdict.place,
-            "new_failures": item.verdict.failures,
-            "new_next_attempt_at": item.verdict.next_attempt_at,
-            "new_finished_at": item.verdict.finished_at,
-            "new_error_code": _text(item.verdict.error_code, 128),
-            "new_error_message": _text(item.verdict.error_message, 4096),
-            "new_duration_ms": item.verdict.duration_ms,
-        }
-        for item in ended
-    ]
-    if rows:
-        session.connection().execute(_FINISH, rows)
+    if not ended:
+        return
+    may_be_settled = [item for item in ended if item.may_be_settled]
+    if _takes_arrays(session):
+        session.execute(postgresql.FINISH, _told(owner, ended))
+        if may_be_settled:
+            session.execute(postgresql.FINISH_SETTLED, _told_attempts(owner, may_be_settled))
+        return
+    session.connection().execute(_FINISH, [{**_this(owner, item), **_written(item)} for item in ended])
+    if may_be_settled:
+        session.connection().execute(_FINISH_SETTLED, [_this(owner, item) for item in may_be_settled])
+
+
+def _this(owner: str, item: Ended) -> dict[str, Any]:
+    return {"this": item.claimed.sequence, "this_owner": owner, "this_attempt": item.claimed.snapshot.attempt}
+
+
+def _written(item: Ended) -> dict[str, Any]:
+    verdict = item.verdict
+    return {
+        "new_state": verdict.state,
+        "new_place": verdict.place,
+        "new_failures": verdict.failures,
+        "new_next_attempt_at": verdict.next_attempt_at,
+        "new_finished_at": verdict.finished_at,
+        "new_error_code": _text(verdict.error_code, 128),
+        "new_error_message": _text(verdict.error_message, 4096),
+        "new_duration_ms": verdict.duration_ms,
+    }
+
+
+def _told_attempts(owner: str, ended: Sequence[Ended]) -> dict[str, Any]:
+    return {
+        "owner": owner,
+        "sequence_list": [item.claimed.sequence for item in ended],
+        "attempt_list": [item.claimed.snapshot.attempt for item in ended],
+    }
+
+
+def _told(owner: str, ended: Sequence[Ended]) -> dict[str, Any]:
+    verdicts = [item.verdict for item in ended]
+    return {
+        **_told_attempts(owner, ended),
+        "state_list": [verdict.state for verdict in verdicts],
+        "place_list": [verdict.place for verdict in verdicts],
+        "failures_list": [verdict.failures for verdict in verdicts],
+        "next_attempt_at_list": [verdict.next_attempt_at for verdict in verdicts],
+        "finished_at_list": [verdict.finished_at for verdict in verdicts],
+        "error_code_list": [_text(verdict.error_code, 128) for verdict in verdicts],
+        "error_message_list": [_text(verdict.error_message, 4096) for verdict in verdicts],
+        "duration_ms_list": [verdict.duration_ms for verdict in verdicts],
+    }
 
 
 _WAKE_DUE = (
@@ -328,17 +393,34 @@ def next_due(session: Session) -> datetime | None:
     return session.scalar(_NEXT_DUE)
 
 
-def release(session: Session, now: datetime, *, owner: str, running: Sequence[int], at_once: bool) -> set[str]:
+def release(
+    session: Session,
+    now: datetime,
+    *,
+    owner: str,
+    running: Sequence[int],
+    at_once: bool,
+    dead_owners: Collection[str] = (),
+) -> set[str]:
     """Take deliveries over from nodes that died, and from this one what it does not run.
 
     Args:
         running: Sequences that this node does run.
         at_once: Do not wait for leases to expire: there are no other nodes.
+        dead_owners: Nodes whose leases are not waited for either.
 
     Returns:
-        Installations of ordered deliveries that were given up altogether.
+        Installations of ordered deliveries that are at their end by this.
     """
-    is_abandoned = true() if at_once else or_(_D.lease_until < now, _D.lease_owner == owner)
+    gone = [owner, *dead_owners]
+    is_abandoned = true() if at_once else or_(_D.lease_until < now, _D.lease_owner.in_(gone))
+    settled = session.execute(
+        update(_DELIVERIES)
+        .where(_D.place == "settled", is_abandoned, _D.sequence.not_in(running))
+        .values(**_GONE)
+        .returning(_D.installation_id, _D.ordered)
+    )
+    ended = {installation_id for installation_id, ordered in settled if ordered}
     statement = update(_DELIVERIES).where(_D.place == "running", is_abandoned, _D.sequence.not_in(running))
     is_last = _D.interruptions + 1 >= INTERRUPTION_LIMIT
     given_up = session.execute(
@@ -353,16 +435,28 @@ def release(session: Session, now: datetime, *, owner: str, running: Sequence[in
             lease_until=None,
         ).returning(_D.installation_id, _D.ordered, _D.place)
     )
-    return {installation_id for installation_id, ordered, place in given_up if ordered and place is None}
+    return ended | {installation_id for installation_id, ordered, place in given_up if ordered and place is None}
 
 
-def give_back(session: Session, owner: str) -> None:
-    """What this node had claimed and was told not to finish is ready again, as if it had not begun."""
+def give_back(session: Session, owner: str) -> set[str]:
+    """What this node had claimed and was told not to finish is ready again, as if it had not begun.
+
+    Returns:
+        Installations of ordered deliveries whose end was committed all the same.
+    """
+    settled = session.execute(
+        update(_DELIVERIES)
+        .where(_D.place == "settled", _D.lease_owner == owner)
+        .values(**_GONE)
+        .returning(_D.installation_id, _D.ordered)
+    )
+    ended = {installation_id for installation_id, ordered in settled if ordered}
     session.execute(
         update(_DELIVERIES)
         .where(_D.place == "running", _D.lease_owner == owner)
         .values(state="pending", place="ready", lease_owner=None, lease_until=None)
     )
+    return ended
 
 
 def extend(session: Session, owner: str, running: Sequence[int], until: datetime) -> None:
@@ -409,6 +503,7 @@ def _claiming(tenants: int) -> Any:
     )
 
 
+_CLAIM_ARRAY = postgresql.claiming(_CLAIMED_COLUMNS)
 _EVENTS = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at, _OUTBOX.c.cause).where(
     _OUTBOX.c.id.in_(bindparam("events", expanding=True))
 )
@@ -418,12 +513,20 @@ def claim(session: Session, shares: Mapping[str, int], owner: str, until: dateti
     """Lease up to so many ready deliveries of each tenant, the oldest first."""
     if not shares:
         return []
-    parameters = {**_parameters(shares), "owner": owner, "until": until}
-    rows = session.execute(_claiming(len(shares)), parameters).mappings().all()
+    if _takes_arrays(session):
+        asked = {"tenant_list": list(shares), "share_list": list(shares.values())}
+        ready = list(session.scalars(postgresql.READY_OF_TENANTS, asked))
+        taken = {"sequences": ready, "owner": owner, "until": until}
+        rows = session.execute(_CLAIM_ARRAY, taken).mappings().all()
+        by_id = postgresql.EVENTS_BY_ID
+    else:
+        parameters = {**_parameters(shares), "owner": owner, "until": until}
+        rows = session.execute(_claiming(len(shares)), parameters).mappings().all()
+        by_id = _EVENTS
     if not rows:
         return []
     wanted = list({row["event_id"] for row in rows})
-    events = {row["id"]: row for row in session.execute(_EVENTS, {"events": wanted}).mappings()}
+    events = {row["id"]: row for row in session.execute(by_id, {"events": wanted}).mappings()}
     claimed = [_claimed(row, events.get(row["event_id"])) for row in rows]
     return sorted(claimed, key=lambda item: item.sequence)
 

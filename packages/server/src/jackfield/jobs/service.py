@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,15 +12,26 @@ from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.jobs import outbox, repository
-from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError, DeliveryStateError
+from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.schedules import purge_schedules, schedule_inventory
+from jackfield.jobs.selecting import ENDED, STATES, DeliveryFilter
 
 __all__ = ["HELD", "Deliveries", "inventory", "purge", "release_held", "skip_open"]
 
 HELD = "plugin-quarantined"
 """Code of deliveries that wait until their plugin is at work again."""
-_STATES = ("pending", "running", "done", "dead", "skipped")
+_REPLAYED_AT_ONCE = 500
+"""In one transaction: nobody else can dispatch or replay meanwhile."""
+
+
+_AGAIN: dict[str, Any] = {
+    "state": "pending",
+    "place": case((Delivery.ordered.is_(True), "blocked"), else_="ready"),
+    "failures": 0,
+    "interruptions": 0,
+    "finished_at": None,
+}
 
 
 class Deliveries:
@@ -43,18 +55,11 @@ class Deliveries:
         Raises:
             DeliveryStateError: No such state.
         """
-        if state is not None and state not in _STATES:
-            raise DeliveryStateError(f"{state!r} is no state of a delivery.", states=[*_STATES])
-        query = (
-            select(Delivery)
-            .where(Delivery.installation_id == installation_id)
-            .order_by(Delivery.sequence.desc())
-            .limit(page.limit + 1)
-        )
-        if state is not None:
-            query = query.where(Delivery.state == state)
-        if event is not None:
-            query = query.where(Delivery.event == event)
+        return await self.find(tenant_id, DeliveryFilter((), (installation_id,), state, event), page)
+
+    async def find(self, tenant_id: str, wanted: DeliveryFilter, page: PageRequest) -> Slice[Delivery]:
+        """Deliveries of a tenant, the latest first."""
+        query = select(Delivery).where(*wanted.conditions()).order_by(Delivery.sequence.desc()).limit(page.limit + 1)
         if page.cursor:
             query = query.where(Delivery.sequence < decode_cursor(page.cursor, int)[0])
         async with self._database.read(tenant_id) as session:
@@ -70,7 +75,7 @@ class Deliveries:
         )
         async with self._database.read(tenant_id) as session:
             found = {row[0]: row[1] for row in await session.execute(query)}
-        return {state: found.get(state, 0) for state in _STATES}
+        return {state: found.get(state, 0) for state in STATES}
 
     async def get(self, tenant_id: str, delivery_id: str) -> Delivery:
         """One delivery.
@@ -104,6 +109,59 @@ class Deliveries:
             outbox.wake_after_commit(session)
         return delivery
 
+    async def count(self, tenant_id: str, wanted: DeliveryFilter) -> dict[str, int]:
+        """Of those that are meant, how many there are of each state that can be replayed."""
+        query = (
+            select(Delivery.state, func.count())
+            .where(*wanted.conditions(), Delivery.place.is_(None), Delivery.state.in_(ENDED))
+            .group_by(Delivery.state)
+        )
+        async with self._database.read(tenant_id) as session:
+            found = {row[0]: row[1] for row in await session.execute(query)}
+        return {state: found[state] for state in ENDED if state in found}
+
+    async def replay_matching(self, tenant_id: str, wanted: DeliveryFilter, *, limit: int) -> int:
+        """Deliver once more what has ended and is meant, the oldest first; how many that are.
+
+        In short transactions: what is replayed is on its way, even when a later part fails. Those that are under way
+        already are left alone, so that to say it twice is to say it once.
+
+        Args:
+            limit: No more than so many. With `ended_until` in the past, saying it again goes on where this ended.
+        """
+        replayed = 0
+        while replayed < limit:
+            size = min(_REPLAYED_AT_ONCE, limit - replayed)
+            count = await self._replay_some(tenant_id, wanted, size)
+            replayed += count
+            if count < size:
+                break
+        return replayed
+
+    async def _replay_some(self, tenant_id: str, wanted: DeliveryFilter, size: int) -> int:
+        oldest = (
+            select(Delivery.sequence)
+            .where(*wanted.conditions(), Delivery.place.is_(None), Delivery.state.in_(ENDED))
+            .order_by(Delivery.sequence)
+            .limit(size)
+        )
+        async with self._database.write(tenant_id) as session:
+            await session.run_sync(repository.lock)
+            again = await session.execute(
+                update(Delivery)
+                .where(Delivery.sequence.in_(oldest), Delivery.place.is_(None))
+                .values(_AGAIN)
+                .returning(Delivery.installation_id, Delivery.ordered)
+                .execution_options(synchronize_session=False)
+            )
+            rows = again.all()
+            lanes = {row.installation_id for row in rows if row.ordered}
+            if lanes:
+                await session.run_sync(lambda sync: repository.promote(sync, lanes))
+            if rows:
+                outbox.wake_after_commit(session)
+        return len(rows)
+
     async def replay_failed(
         self, tenant_id: str, installation_id: str, since: datetime, *, skipped: str = "", limit: int = 10_000
     ) -> int:
@@ -126,13 +184,7 @@ class Deliveries:
             again = await session.scalars(
                 update(Delivery)
                 .where(Delivery.sequence.in_(mine), Delivery.place.is_(None))
-                .values(
-                    state="pending",
-                    place=case((Delivery.ordered.is_(True), "blocked"), else_="ready"),
-                    failures=0,
-                    interruptions=0,
-                    finished_at=None,
-                )
+                .values(_AGAIN)
                 .returning(Delivery.sequence)
                 .execution_options(synchronize_session=False)
             )

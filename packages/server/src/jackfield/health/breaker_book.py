@@ -1,0 +1,147 @@
+"""Breakers outlive their node and are known to all: each change is written down, and what others wrote is read.
+
+The door itself never waits: it looks into memory, and this follows as soon as a notice is heard. Two nodes may each
+try a resting handler with one call of their own; the first that works closes it for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from jackfield.clock import Clock
+from jackfield.db import Database, tell
+from jackfield.health.breakers import BreakerChange, Breakers
+from jackfield.health.models import BreakerRow
+
+__all__ = ["BREAKERS", "BreakerBook"]
+
+BREAKERS = "breakers"
+"""Topic of the notice that one has opened or closed."""
+
+_log = structlog.get_logger("jackfield.health")
+
+_LOOK_S = 15.0
+"""Looked at without a notice."""
+_AGAIN_S = 0.5
+_SKEW = timedelta(seconds=60)
+"""By how much the clocks of nodes may differ, and how long a transaction may take: so far back is looked each time."""
+_KEEP_CLOSED = timedelta(minutes=10)
+_AT_ONCE = 1_000
+
+
+class BreakerBook:
+    """Keeps the breakers of this node and those in the database alike.
+
+    Args:
+        opened: Told of each handler that is left alone from now on, once it is written down.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        breakers: Breakers,
+        clock: Clock,
+        opened: Callable[[BreakerChange], Awaitable[None]] | None = None,
+    ) -> None:
+        self._database = database
+        self._breakers = breakers
+        self._clock = clock
+        self._opened = opened
+        self._seen: datetime | None = None
+
+    async def run(self) -> None:
+        """Write and read, for ever."""
+        await self._patiently(self.read)
+        while True:
+            # Alone on its database, a node has nothing to read: it sleeps until there is something to write.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._database.is_sqlite else _LOOK_S):
+                    await self._breakers.has_changed.wait()
+            await self._patiently(self.write)
+            if not self._database.is_sqlite:
+                await self._patiently(self.read)
+
+    def hear(self, _subject: str = "") -> None:
+        """Another node has written."""
+        self._breakers.has_changed.set()
+
+    async def write(self) -> None:
+        """Write down what has changed here."""
+        while (changes := self._breakers.take_changes(_AT_ONCE)) != []:
+            for number, change in enumerate(changes):
+                try:
+                    await self._write(change)
+                except IntegrityError:
+                    continue  # the plugin is gone, and its breakers with it
+                except BaseException:
+                    self._breakers.put_back(changes[number:])
+                    raise
+                if change.is_open and change.is_first and self._opened is not None:
+                    try:
+                        await self._opened(change)
+                    except (DBAPIError, PoolTimeoutError, OSError) as error:
+                        _log.warning("breaker not told", error=type(error).__name__)
+
+    async def read(self) -> None:
+        """Take over what others have written since the last look."""
+        now = self._clock.now()
+        query = select(BreakerRow)
+        if self._seen is not None:
+            query = query.where(BreakerRow.changed_at >= self._seen - _SKEW)
+        async with self._database.read(None) as session:
+            rows: Sequence[BreakerRow] = (await session.scalars(query)).all()
+        for row in rows:
+            left_s = (row.until - now).total_seconds()
+            self._breakers.adopt(_change(row), left_s, changed_at=row.changed_at)
+        self._seen = max([now, *(row.changed_at for row in rows)]) if self._seen is None else max(self._seen, now)
+
+    async def _write(self, change: BreakerChange) -> None:
+        make = insert_sqlite if self._database.is_sqlite else insert_postgresql
+        now = self._clock.now()
+        values = {
+            "revision": change.revision, "is_open": change.is_open, "opened_at": change.opened_at,
+            "until": now + timedelta(seconds=change.left_s), "wait_s": change.wait_s, "failures": change.failures,
+            "code": change.code, "message": change.message, "changed_at": now,
+        }  # fmt: skip
+        place = {
+            "tenant_id": change.tenant_id, "installation_id": change.installation_id, "handler": change.handler
+        }  # fmt: skip
+        put = make(BreakerRow).values(**place, **values)
+        # A node that has not heard of an update yet must not undo what is known of the new release.
+        put = put.on_conflict_do_update(
+            index_elements=["installation_id", "handler"], set_=values, where=BreakerRow.revision <= change.revision
+        )
+        old = delete(BreakerRow).where(
+            BreakerRow.installation_id == change.installation_id,
+            BreakerRow.is_open.is_(False),
+            BreakerRow.changed_at < now - _KEEP_CLOSED,
+        )
+        async with self._database.write(change.tenant_id) as session:
+            await session.execute(put)
+            await session.execute(old.execution_options(synchronize_session=False))
+            await tell(session, BREAKERS)
+
+    async def _patiently(self, action: Callable[[], Awaitable[None]]) -> None:
+        """A database that is away is waited for: the door goes on with what is in memory."""
+        try:
+            await action()
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            _log.warning("breakers not kept", error=type(error).__name__)
+            await asyncio.sleep(_AGAIN_S)
+
+
+def _change(row: BreakerRow) -> BreakerChange:
+    return BreakerChange(
+        row.tenant_id, row.installation_id, "", row.handler, row.revision, row.is_open, False, row.opened_at, 0.0,
+        row.wait_s, row.failures, row.code, row.message,
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""One attempt at a delivery, for whoever commits writes together with its end."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, bindparam, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.clock import Clock
+from jackfield.jobs.errors import DeliveryTakenError
+from jackfield.jobs.models import Delivery
+
+__all__ = ["Attempt"]
+
+_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
+_D = _DELIVERIES.c
+_SETTLE = (
+    update(_DELIVERIES)
+    .where(
+        _D.sequence == bindparam("this"),
+        _D.lease_owner == bindparam("this_owner"),
+        _D.attempt == bindparam("this_attempt"),
+        _D.place == "running",
+    )
+    .values(
+        state="done",
+        place="settled",
+        finished_at=bindparam("moment", type_=_D.finished_at.type),
+        duration_ms=bindparam("took_ms", type_=_D.duration_ms.type),
+        error_code=None,
+        error_message=None,
+    )
+)
+
+
+class Attempt:
+    """What a delivery's handler wrote, and that it is done, become true in one transaction or not at all.
+
+    Attributes:
+        is_tried: Somebody has begun to settle it; how that ended is in the database.
+        is_settled: It is committed that it is done.
+        has_conflict: What it saw was changed meanwhile, so nothing was written: it is to run again, and has not failed.
+    """
+
+    __slots__ = ("_clock", "_number", "_owner", "_sequence", "has_conflict", "is_settled", "is_tried")
+
+    def __init__(self, sequence: int, owner: str, number: int, clock: Clock) -> None:
+        self._clock = clock
+        self._sequence = sequence
+        self._owner = owner
+        self._number = number
+        self.is_tried = self.is_settled = self.has_conflict = False
+
+    async def settle(self, session: AsyncSession, duration_ms: float) -> None:
+        """Write down that it is done, in the caller's transaction. As the last thing: others lock the data first too.
+
+        Raises:
+            DeliveryTakenError: It is not this attempt any more that the delivery is waiting for.
+        """
+        self.is_tried = True
+        connection = await session.connection()
+        result = await connection.execute(
+            _SETTLE,
+            {
+                "this": self._sequence, "this_owner": self._owner, "this_attempt": self._number,
+                "moment": self._clock.now(), "took_ms": duration_ms,
+            },
+        )  # fmt: skip
+        if result.rowcount != 1:
+            raise DeliveryTakenError("the delivery was taken over, or is gone; nothing was written")

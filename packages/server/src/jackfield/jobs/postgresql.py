@@ -1,0 +1,192 @@
+"""The dispatcher's statements that take lists, as PostgreSQL takes them best.
+
+A list is one parameter, an array, so a statement reads the same whatever its number of rows: the driver prepares each
+once, and the server plans each once. The repository has the same statements in the form that SQLite knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    DateTime,
+    Float,
+    Integer,
+    String,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    column,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import TypeEngine
+
+from jackfield.jobs.models import Delivery, OutboxEvent
+
+__all__ = [
+    "EVENTS_BY_ID",
+    "FINISH",
+    "FINISH_SETTLED",
+    "MARK_FANNED_OUT",
+    "NEW_OF_TENANTS",
+    "PROMOTE",
+    "READY_OF_TENANTS",
+    "claiming",
+]
+
+_OUTBOX: Table = OutboxEvent.__table__  # type: ignore[assignment]  # declared as FromClause
+_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
+_D = _DELIVERIES.c
+_MOMENT = DateTime(timezone=True)
+
+
+def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
+    return bindparam(name, type_=ARRAY(of))
+
+
+def _rows(name: str, **columns: TypeEngine[Any]) -> Any:
+    """Arrays of one length as a table: the parameters are named as its columns, with `_list` behind."""
+    arrays = [_array(f"{key}_list", of) for key, of in columns.items()]
+    return (
+        func.unnest(*arrays).table_valued(*(column(key, of) for key, of in columns.items())).render_derived(name=name)
+    )
+
+
+def _place(value: str) -> Any:
+    """Spelled out, so that a plan made for all parameters still fits the partial indexes."""
+    spelled: Any = literal_column(f"'{value}'")
+    return spelled
+
+
+def _of_tenants(table: Table, order: Any, condition: Any, *columns: Any) -> Any:
+    asked = _rows("asked", tenant=String(), share=Integer())
+    found = (
+        select(*columns)
+        .where(table.c.tenant_id == asked.c.tenant, condition)
+        .order_by(order)
+        .limit(asked.c.share)
+        .lateral("found")
+    )
+    return select(*found.c).select_from(asked.join(found, true()))
+
+
+NEW_OF_TENANTS = _of_tenants(
+    _OUTBOX,
+    _OUTBOX.c.position,
+    _OUTBOX.c.fanned_out_at.is_(None),
+    _OUTBOX.c.position,
+    _OUTBOX.c.id,
+    _OUTBOX.c.tenant_id,
+    _OUTBOX.c.name,
+)
+READY_OF_TENANTS = _of_tenants(_DELIVERIES, _D.sequence, _D.place == _place("ready"), _D.sequence)
+"""For both: `tenant_list` and `share_list`."""
+
+MARK_FANNED_OUT = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.position == any_(_array("positions", BigInteger())), _OUTBOX.c.fanned_out_at.is_(None))
+    .values(fanned_out_at=bindparam("moment"))
+    .returning(_OUTBOX.c.position)
+)
+EVENTS_BY_ID = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at, _OUTBOX.c.cause).where(
+    _OUTBOX.c.id == any_(_array("events", String()))
+)
+
+
+def claiming(columns: tuple[str, ...]) -> Any:
+    """Lease `sequences` to `owner` until `until`."""
+    return (
+        update(_DELIVERIES)
+        .where(_D.sequence == any_(_array("sequences", BigInteger())), _D.place == _place("ready"))
+        .values(
+            state="running",
+            place="running",
+            attempt=_D.attempt + 1,
+            next_attempt_at=None,
+            lease_owner=bindparam("owner"),
+            lease_until=bindparam("until"),
+        )
+        .returning(*(_D[name] for name in columns))
+    )
+
+
+def _finishing() -> Any:
+    told = _rows(
+        "told",
+        sequence=BigInteger(),
+        attempt=Integer(),
+        state=String(),
+        place=String(),
+        failures=Integer(),
+        next_attempt_at=_MOMENT,
+        finished_at=_MOMENT,
+        error_code=String(),
+        error_message=Text(),
+        duration_ms=Float(),
+    )
+    written = [name for name in told.c.keys() if name not in ("sequence", "attempt")]  # noqa: SIM118  # not a dict
+    return (
+        update(_DELIVERIES)
+        .where(
+            _D.sequence == told.c.sequence,
+            _D.attempt == told.c.attempt,
+            _D.lease_owner == bindparam("owner"),
+            _D.place == _place("running"),
+        )
+        .values(**{name: told.c[name] for name in written}, lease_owner=None, lease_until=None)
+    )
+
+
+def _finishing_settled() -> Any:
+    told = _rows("told", sequence=BigInteger(), attempt=Integer())
+    return (
+        update(_DELIVERIES)
+        .where(
+            _D.sequence == told.c.sequence,
+            _D.attempt == told.c.attempt,
+            _D.lease_owner == bindparam("owner"),
+            _D.place == _place("settled"),
+        )
+        .values(place=None, lease_owner=None, lease_until=None)
+    )
+
+
+FINISH = _finishing()
+FINISH_SETTLED = _finishing_settled()
+
+
+def _promotion() -> Any:
+    asked = _rows("asked", lane=String())
+    head, other = _DELIVERIES.alias("head"), _DELIVERIES.alias("other")
+    first = (
+        select(head.c.sequence)
+        .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), head.c.place == _place("blocked"))
+        .order_by(head.c.sequence)
+        .limit(1)
+        .lateral("first")
+    )
+    is_active = exists().where(
+        other.c.installation_id == asked.c.lane,
+        other.c.ordered.is_(True),
+        or_(*(other.c.place == _place(place) for place in ("ready", "waiting", "running", "settled"))),
+    )
+    firsts = select(first.c.sequence).select_from(asked.join(first, true())).where(~is_active)
+    return (
+        update(_DELIVERIES)
+        # As an array: the heads are found first, then looked up by key, whatever the planner believes of the table.
+        .where(_D.sequence == any_(func.array(firsts.scalar_subquery(), type_=ARRAY(BigInteger()))))
+        .values(place="ready")
+    )
+
+
+PROMOTE = _promotion()
