@@ -88,12 +88,14 @@ def received(ctx: jf.Context, message: jf.hooks.ChannelMessage) -> None:
         return
     user = mark_of(ctx, message.kind, message.user_id) if ctx.config.track_users and message.user_id else None
     count(ctx, "received", message.channel, message.id, day_of(ctx, message.sent_at).isoformat(), user)
+    ctx.widgets.refresh("panel")
 
 
 @plugin.on("channel.sent")
 def sent(ctx: jf.Context, message: jf.hooks.ChannelSent) -> None:
     """Count a message that a plugin wrote."""
     count(ctx, "sent", message.channel, message.id, day_of(ctx, message.sent_at).isoformat(), None)
+    ctx.widgets.refresh("panel")
 
 
 @plugin.function("GetFigures", read_only=True, public=True)
@@ -110,6 +112,7 @@ def purge(ctx: jf.Context) -> None:
     removed = forget_before(ctx, first.isoformat())
     if removed:
         ctx.log.info("old messages removed", messages=removed)
+        ctx.widgets.refresh("panel")
 
 
 @plugin.on_configure

@@ -27,9 +27,10 @@ class _Server(uvicorn.Server):
     platform has stopped its isolates and written its journal.
     """
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], farewell: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self._farewell = farewell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -37,6 +38,7 @@ class _Server(uvicorn.Server):
             self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._farewell()  # pages that listen would be waited for
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -81,7 +83,7 @@ async def _run(data: Path, plugins: Path, listener: socket.socket) -> None:
             server_header=False,
             access_log=False,
         )
-        await _Server(config, demo.announce).serve(sockets=[listener])
+        await _Server(config, demo.announce, demo.farewell).serve(sockets=[listener])
     print("Stopped.", flush=True)
 
 

@@ -60,6 +60,10 @@ class Demo:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
+    def farewell(self) -> None:
+        """The server is about to stop."""
+        self.app.state.extension.platform.drain()
+
     def announce(self) -> None:
         """Say that the server answers now: in `demo.json`, and on the terminal."""
         write_private(self.file, self._access.as_json(self.url))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jackfield_sdk.capabilities.migration import Migration
     from jackfield_sdk.capabilities.notify import Notify
     from jackfield_sdk.capabilities.secrets import Secrets
+    from jackfield_sdk.capabilities.widgets import Widgets
     from jackfield_sdk.identifiers import Ids
     from jackfield_sdk.metrics import Metrics
 
@@ -40,6 +41,7 @@ _LAZY = {
     "migration": ("jackfield_sdk.capabilities.migration", "Migration"),
     "notify": ("jackfield_sdk.capabilities.notify", "Notify"),
     "secrets": ("jackfield_sdk.capabilities.secrets", "Secrets"),
+    "widgets": ("jackfield_sdk.capabilities.widgets", "Widgets"),
 }
 """Capability → module and class. Few handlers use them: they are imported and made when one is asked for first. No call
 pays for what it does not use."""
@@ -128,8 +130,8 @@ class Context:
         trigger: `function`, `event`, `filter`, `route`, `widget`, `lifecycle`, `health` …
         invocation_id: Names this call in records and logs.
         delivery: For events: the delivery's stable id and the attempt, counted from 1.
-        storage, tables, data, events, log, cache, files, http, secrets, functions, gateways, members, notify: The
-            capabilities.
+        storage, tables, data, events, log, cache, files, http, secrets, functions, gateways, members, notify,
+            widgets: The capabilities.
         ids: Makes identifiers.
         metrics: Counts what the plugin wants counted.
     """
@@ -137,7 +139,7 @@ class Context:
     __slots__ = (
         "_call", "_config", "_host", "_texts", "cache", "connections", "data", "delivery", "events", "files",
         "functions", "gateways", "http", "ids", "invocation_id", "log", "members", "metrics", "migration", "notify",
-        "secrets", "storage", "tables", "tenant", "trigger", "user",
+        "secrets", "storage", "tables", "tenant", "trigger", "user", "widgets",
     )  # fmt: skip
 
     if TYPE_CHECKING:
@@ -155,6 +157,7 @@ class Context:
         secrets: Secrets
         tenant: Tenant
         user: User | None
+        widgets: Widgets
 
     def __init__(
         self,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +20,13 @@ from corner_shop.shop.models import Base
 from jackfield import Platform, Settings, telemetry
 from jackfield.capabilities import ensure_key_file
 from jackfield.errors import JackfieldError
+from jackfield.http import Caller as Listener
 from jackfield_sdk.wire import Caller
 
 __all__ = ["Extension", "Shown", "configure_logging"]
 
 _log = logging.getLogger(__name__)
+_LISTENS_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,25 @@ class Extension:
     def tenant(self, tenant_id: str) -> Any:
         """Hook points and events of one organisation: `filter` and `emit`."""
         return self.platform.tenant(tenant_id)
+
+    async def changes(self, tenant_id: str, caller: Caller) -> AsyncGenerator[bytes]:
+        """Events that name widgets which show something else by now, for a few minutes; then the browser comes back,
+        and is asked again who it is."""
+        listener = Listener("member", tenant_id, caller.id)
+        try:
+            stream, _ = await self.platform.live.open(tenant_id, listener, frozenset({"widget"}))
+        except JackfieldError as error:
+            _log.warning("a page of %s does not hear of changes: %s", tenant_id, error)
+            yield b"retry: 60000\n\n"
+            return
+        try:
+            yield b"retry: 2000\n\n"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LISTENS_S):
+                    while (event := await stream.next()) is not None:
+                        yield event.frame
+        finally:
+            self.platform.live.leave(stream)
 
     async def widgets(self, tenant_id: str, slot: str, context: dict[str, Any], caller: Caller) -> list[Shown]:
         """What plugins show in a slot. A page is more than its plugins: whatever fails here, it does without them."""

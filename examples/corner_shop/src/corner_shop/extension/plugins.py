@@ -12,6 +12,7 @@ from jackfield.capabilities import asked, describe
 from jackfield.http import PageRequest
 from jackfield.lifecycle import Actor
 from jackfield.lifecycle import Installed as PlatformInstalled
+from jackfield.records import AuditFilter
 from jackfield.registry import CatalogueEntry
 from jackfield_sdk.manifest import Manifest
 from jackfield_sdk.wire import Caller
@@ -152,15 +153,10 @@ class Plugins:
 
     async def _who_installed(self, one: PlatformInstalled, names: dict[str, str]) -> str:
         """From the audit trail, which has an entry exactly when there was an installation."""
-        page = PageRequest(limit=100)
-        while True:
-            entries = await self._platform.records.audit(one.tenant_id, page, target=one.slug)
-            for entry in entries.items:
-                if entry.action == "plugin.install":
-                    return names.get(entry.actor.partition(":")[2], entry.actor)
-            if entries.next_cursor is None:
-                return "unknown"
-            page = PageRequest(entries.next_cursor, 100)
+        wanted = AuditFilter(target=one.slug, action="plugin.install")
+        for entry in (await self._platform.trail.list(one.tenant_id, PageRequest(limit=1), wanted)).items:
+            return names.get(entry.actor.partition(":")[2], entry.actor)
+        return "unknown"
 
     async def _slugs(self, tenant_id: str) -> set[str]:
         return {one.slug for one in await self._platform.lifecycle.list(tenant_id)}

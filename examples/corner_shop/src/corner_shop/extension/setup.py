@@ -21,6 +21,7 @@ from jackfield.capabilities import asked
 from jackfield.errors import JackfieldError, MissingError
 from jackfield.http import PageRequest, Role
 from jackfield.lifecycle import Actor
+from jackfield.records import AuditFilter
 
 __all__ = ["Access", "prepare"]
 
@@ -116,7 +117,7 @@ async def _publish(platform: Platform, home: Path, plugins: Path) -> None:
 
 async def _install(platform: Platform, tenant_id: str, slug: str, owner: str) -> None:
     """Install a plugin as its owner would, unless they have had it: what was uninstalled stays so."""
-    audit = await platform.records.audit(tenant_id, PageRequest(limit=1), target=slug)
+    audit = await platform.trail.list(tenant_id, PageRequest(limit=1), AuditFilter(target=slug))
     if audit.items:
         return
     plan = await platform.lifecycle.plan_install(tenant_id, slug)

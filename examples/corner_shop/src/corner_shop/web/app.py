@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from corner_shop.extension import Extension, ForbiddenError, MissingError, PlatformError, UnavailableError
 from corner_shop.shop.errors import NotFoundError, ShopError
 from corner_shop.web.guards import NotAllowedError, SignInError, own_host
-from corner_shop.web.pages import bookings, customers, dashboard, entrance, plugins, products, sales, till
+from corner_shop.web.pages import bookings, customers, dashboard, entrance, live, plugins, products, sales, till
 from corner_shop.web.rendering import reason_of, redirect, render
 from corner_shop.web.session import Sessions
 
@@ -30,7 +30,7 @@ def create_app(extension: Extension, *, session_key: bytes, listens_on: str) -> 
     app.state.sessions = Sessions(session_key)
     app.state.listens_on = listens_on
     app.mount("/assets", StaticFiles(directory=Path(__file__).parent / "static"))
-    for page in (entrance, dashboard, till, sales, bookings, customers, products, plugins):
+    for page in (entrance, dashboard, till, sales, bookings, customers, products, plugins, live):
         app.include_router(page.router, dependencies=[Depends(own_host)])
     app.add_api_route("/t/{rest:path}", _no_such_page, dependencies=[Depends(own_host)])
     # Last, so that our own pages come first: the platform has /api and /metrics.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from jackfield_sdk.testing.entities import Entities
 from jackfield_sdk.testing.keeping import Keeping
 from jackfield_sdk.testing.memory import Tables
 from jackfield_sdk.testing.neighbours import Neighbours
+from jackfield_sdk.testing.pages import Pages
 from jackfield_sdk.testing.people import People
 from jackfield_sdk.testing.plain import check_plain
 from jackfield_sdk.testing.rights import Rights
@@ -88,6 +90,7 @@ class Broker:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._manifest = manifest
         self._emits = emits
+        self.pages = Pages(manifest)
         self._operations: dict[str, tuple[type[Any], Callable[[Any], str], Callable[[Any], Any]]] = {
             **self.keeping.operations(),
             **tables.operations(),
@@ -96,6 +99,7 @@ class Broker:
             "events.emit": (_Event, lambda a: f"events:{a.name}", self._emit),
             **self.web.operations(),
             **self.people.operations(),
+            **self.pages.operations(),
             **self.neighbours.operations(),
             **self.channels.operations(),
             "secrets.reveal": (_Name, lambda a: f"secrets:{a.name}", self._reveal),
@@ -113,6 +117,29 @@ class Broker:
         """Keep a line of the plugin's log, if it may write one."""
         if self.rights.covers("log"):
             self.logs.append(line)
+
+    @contextmanager
+    def delivering(self, *, is_interrupted: bool = False) -> Generator[None]:
+        """What a delivery's handler writes to storage and tables and emits is there when it has ended well, or not.
+
+        Args:
+            is_interrupted: The platform ends at the handler's end, before anything is committed.
+        """
+        bring_back = self.keeping.held()
+        rows = {table: dict(each) for table, each in self.tables.rows.items()}
+        emitted, refreshed = len(self.emitted), len(self.pages.refreshed)
+        is_kept = False
+        try:
+            yield
+            is_kept = not is_interrupted
+        finally:
+            if not is_kept:
+                bring_back()
+                for table, each in self.tables.rows.items():
+                    each.clear()
+                    each.update(rows.get(table, {}))
+                del self.emitted[emitted:]
+                del self.pages.refreshed[refreshed:]
 
     def purge(self) -> None:
         """Remove all that the installation owns."""

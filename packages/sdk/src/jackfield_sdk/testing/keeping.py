@@ -163,6 +163,18 @@ class Keeping:
         self._cached: dict[str, tuple[Any, float]] = {}
         self._uploads: dict[str, _Stored] = {}
 
+    def held(self) -> Callable[[], None]:
+        """Note what is in storage now; what this returns brings it back."""
+        storage, versions, ends = dict(self.storage), dict(self._versions), dict(self._ends)
+
+        def bring_back() -> None:
+            # Tests may hold on to what is shown as `storage`.
+            self.storage.clear()
+            self.storage.update(storage)
+            self._versions, self._ends = versions, ends
+
+        return bring_back
+
     def operations(self) -> dict[str, Operation]:
         """All of them, by name."""
         kept: dict[str, dict[str, tuple[type[Any], Callable[[Any], Any]]]] = {
@@ -257,10 +269,10 @@ class Keeping:
     def _increment(self, arguments: _Increment) -> int | float:
         key = arguments.key
         if not self._live(key):
-            after = _sum(arguments.initial, arguments.by, key)
+            after = _sum(arguments.initial, arguments, key)
             self._put(key, after, arguments.ttl_s)
             return after
-        after, ends = _sum(self.storage[key], arguments.by, key), self._ends.get(key)
+        after, ends = _sum(self.storage[key], arguments, key), self._ends.get(key)
         self._put(key, after, None)
         if ends is not None:
             self._ends[key] = ends
@@ -313,7 +325,7 @@ class Keeping:
 
     def _cache_increment(self, arguments: _CacheIncrement) -> int | float:
         before, ends = self._held(arguments.key) or (arguments.initial, self._now() + arguments.ttl_s)
-        after = _sum(before, arguments.by, arguments.key)
+        after = _sum(before, arguments, arguments.key)
         self._cached[arguments.key] = after, ends
         return after
 
@@ -411,14 +423,19 @@ def _checked(value: Any, what: str) -> Any:
     return value
 
 
-def _sum(before: Any, by: int | float, key: str) -> int | float:
+def _sum(before: Any, asked: _Increment | _CacheIncrement, key: str) -> int | float:
+    for number in (asked.by, asked.initial):
+        _kept(number)
     if isinstance(before, bool) or not isinstance(before, (int, float)):
         raise CapabilityError(f"what is kept under `{key}` is not a number", code="value-not-a-number")
-    for number in (by, before, after := before + by):
-        fits = math.isfinite(number) if isinstance(number, float) else -(2**63) <= number < 2**63
-        if not fits:
-            raise CapabilityError("the number would be outside of what can be kept", code="number-out-of-range")
-    return after
+    return _kept(before + asked.by)
+
+
+def _kept(number: int | float) -> int | float:
+    fits = math.isfinite(number) if isinstance(number, float) else -(2**63) <= number < 2**63
+    if not fits:
+        raise CapabilityError("the number would be outside of what can be kept", code="number-out-of-range")
+    return number
 
 
 def _ranged(names: list[str], arguments: _Range) -> list[str]:

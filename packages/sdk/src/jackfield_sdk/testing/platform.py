@@ -229,7 +229,9 @@ class FakePlatform:
         """Hand an event to the plugin's handlers whose condition holds; the deliveries that were made.
 
         Args:
-            attempts: How often each handler gets the same delivery, as it does when an answer was lost on the way.
+            attempts: How often each handler gets the same delivery. All but the last are cut off at their end, as when
+                the platform dies there: what they wrote to storage and tables and emitted is gone, what they did
+                elsewhere is done.
         """
         self._expect("active")
         plain = to_plain(payload)
@@ -242,7 +244,7 @@ class FakePlatform:
             id = f"delivery_{next(self._numbers)}"
             for attempt in range(1, attempts + 1):
                 made.append(wire.Delivery(id, attempt))
-                with self.acting_as(None):
+                with self.acting_as(None), self._broker.delivering(is_interrupted=attempt < attempts):
                     self._run("event", handler.handler, plain, made[-1])
         return made
 
@@ -307,7 +309,9 @@ class FakePlatform:
 
         Args:
             body: Bytes as they are; anything else goes as JSON.
-            attempts: How often the handler gets it, as it does when an answer was lost on the way.
+            attempts: How often the handler gets it. All but the last are cut off at their end, as when
+                the platform dies there: what they wrote to storage and tables and emitted is gone, what they did
+                elsewhere is done.
 
         Raises:
             PluginError: What the handler raised; `webhook-refused` when the secret that it needs is not configured.
@@ -324,7 +328,7 @@ class FakePlatform:
         delivery = wire.Delivery(f"delivery_{next(self._numbers)}", 1)
         for attempt in range(1, attempts + 1):
             delivery = wire.Delivery(delivery.id, attempt)
-            with self.acting_as(None):
+            with self.acting_as(None), self._broker.delivering(is_interrupted=attempt < attempts):
                 self._run("webhook", webhook.handler, request, delivery)
         return delivery
 
@@ -332,14 +336,16 @@ class FakePlatform:
         """Have one of the plugin's schedules fire; the delivery.
 
         Args:
-            attempts: How often the handler gets it, as it does when an answer was lost on the way.
+            attempts: How often the handler gets it. All but the last are cut off at their end, as when
+                the platform dies there: what they wrote to storage and tables and emitted is gone, what they did
+                elsewhere is done.
         """
         self._expect("active")
         declared = _named(schedule, {item.name: item for item in self.manifest.schedules}, "schedule")
         delivery = wire.Delivery(f"delivery_{next(self._numbers)}", 1)
         for attempt in range(1, attempts + 1):
             delivery = wire.Delivery(delivery.id, attempt)
-            with self.acting_as(None):
+            with self.acting_as(None), self._broker.delivering(is_interrupted=attempt < attempts):
                 self._run("schedule", declared.handler, None, delivery)
         return delivery
 
@@ -358,7 +364,12 @@ class FakePlatform:
         plain = to_plain({} if context is None else context)
         _named(slot, {item.slot: item for item in self.manifest.widgets}, "widget for the slot")
         items = sorted((item for item in self.manifest.widgets if item.slot == slot), key=lambda item: item.order)
-        trees = [self._run("widget", item.handler, plain) for item in items if holds(item.when, slot, plain)]
+        pages = self._broker.pages
+        pages.is_drawing = True
+        try:
+            trees = [self._run("widget", item.handler, plain) for item in items if holds(item.when, slot, plain)]
+        finally:
+            pages.is_drawing = False
         return [ui.check_tree(tree) for tree in trees if tree is not None]
 
     def health(self) -> Health:
@@ -510,6 +521,11 @@ class FakePlatform:
     def notified(self) -> list[Told]:
         """Notifications that members got, oldest first."""
         return self._broker.people.told
+
+    @property
+    def refreshed(self) -> list[str]:
+        """Widgets that the plugin said to be changed, oldest first."""
+        return self._broker.pages.refreshed
 
     @property
     def calls_out(self) -> list[tuple[str, str, dict[str, Any]]]:

@@ -33,3 +33,33 @@ document.addEventListener("change", (event) => {
 
 // On a phone the navigation scrolls sideways: begin where we are.
 document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
+// Widgets that plugins say have changed: take them over from a fresh copy of this page, once for all that came meanwhile.
+const organisation = document.body.dataset.organisation;
+if (organisation && document.querySelector(".slot")) {
+  let refreshing = false;
+  const stale = new Set();
+  new EventSource(`/t/${encodeURIComponent(organisation)}/live`).addEventListener("widget", (event) => {
+    stale.add(JSON.parse(event.data).slot);
+    if (!refreshing) refresh(stale).catch(() => {});
+  });
+
+  async function refresh(slots) {
+    refreshing = true;
+    try {
+      while (slots.size) {
+        const names = [...slots];
+        slots.clear();
+        const response = await fetch(window.location.href, { credentials: "same-origin" });
+        const page = new DOMParser().parseFromString(await response.text(), "text/html");
+        for (const name of names) {
+          const place = `.slot[data-slot="${CSS.escape(name)}"]`;
+          const fresh = page.querySelector(place);
+          if (fresh) document.querySelector(place)?.replaceWith(fresh);
+        }
+      }
+    } finally {
+      refreshing = false;
+    }
+  }
+}

@@ -1,0 +1,388 @@
+"""The streams of this node, and what feeds them: one reader for all, however many listen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from jackfield.clock import Clock, SystemClock
+from jackfield.db import Database
+from jackfield.http import Caller
+from jackfield.live import repository
+from jackfield.live.errors import StreamLimitError
+from jackfield.live.kinds import OFTEN, Kind
+from jackfield.live.models import LiveRow
+from jackfield.live.writing import Mark, happened, on_commit
+from jackfield.tasks import together
+
+__all__ = ["RETRY_MS", "Event", "Hub", "Stream", "StreamLimits"]
+
+RETRY_MS: Final = 2_000
+"""After how long a client comes back whose stream has ended."""
+HEARTBEAT_S: Final = 15.0
+_log = structlog.get_logger("jackfield.live")
+_BATCH: Final = 500
+_TICK_S: Final = 1.0
+_MARK_S: Final = 0.2
+"""For so long marks of a widget are gathered: however often it changes, it costs five writes a second."""
+_PRUNE_S: Final = 60.0
+_KEPT: Final = timedelta(minutes=15)
+_OVERLAP: Final = timedelta(seconds=3)
+"""A delivery is seen a moment after the time at which it says that it ended."""
+_SHOWN: Final = 50
+"""Deliveries that one event names; of more it says how many."""
+_READ: Final = 1_000
+_SEEN: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How many streams there may be.
+
+    Attributes:
+        queued: Events that a slow reader may be behind; then it is cut, and comes back where it was.
+    """
+
+    per_caller: int = 20
+    per_tenant: int = 1_000
+    per_node: int = 5_000
+    queued: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it goes out.
+
+    Attributes:
+        position: Where a client that saw it goes on; 0 when it cannot be gone on from.
+        frame: As text/event-stream.
+    """
+
+    position: int
+    kind: str
+    plugin: str | None
+    member_id: str | None
+    frame: bytes
+
+
+class Stream:
+    """What one client listens to.
+
+    Attributes:
+        end: Why it has ended; None while it has not.
+        ended: Set when it has.
+    """
+
+    __slots__ = ("_limit", "_member_id", "_plugin", "_queue", "caller", "end", "ended", "kinds", "tenant_id")
+
+    def __init__(
+        self, tenant_id: str, caller: str, member_id: str | None, kinds: frozenset[Kind], plugin: str | None, limit: int
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.caller = caller
+        self.kinds = kinds
+        self.end: str | None = None
+        self.ended = asyncio.Event()
+        self._member_id = member_id
+        self._plugin = plugin
+        self._limit = limit
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def hears(self, event: Event) -> bool:
+        """Whether an event is for this client."""
+        return (
+            event.kind in self.kinds
+            and (self._plugin is None or event.plugin == self._plugin)
+            and (event.member_id is None or event.member_id == self._member_id)
+        )
+
+    def offer(self, event: Event) -> None:
+        """Queue an event, if it is for this client; one that reads too slowly is cut."""
+        if self.end is not None or not self.hears(event):
+            return
+        if self._queue.qsize() >= self._limit:
+            self.close("slow")
+        else:
+            self._queue.put_nowait(event)
+
+    def close(self, why: str) -> None:
+        """End it when what is queued was read."""
+        if self.end is None:
+            self.end = why
+            self.ended.set()
+            self._queue.put_nowait(None)
+
+    async def next(self) -> Event | None:
+        """The next event; None when there will be no more."""
+        return await self._queue.get()
+
+
+class Hub:
+    """All streams of a node.
+
+    Attributes:
+        slugs_of: Plugins of a tenant by installation; whoever knows is there after us.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock | None = None,
+        *,
+        slugs_of: Callable[[str], Awaitable[Mapping[str, str]]] | None = None,
+        limits: StreamLimits | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self.slugs_of = slugs_of
+        self.limits = limits or StreamLimits()
+        self._streams: dict[str, set[Stream]] = {}
+        self._positions: dict[str, int] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._dirty: set[str] = set()
+        self._stir = asyncio.Event()
+        self._marks: dict[Mark, None] = {}
+        self._is_marked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._count = 0
+        self._is_closed = False
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def listening(self) -> int:
+        """Streams that are open."""
+        return self._count
+
+    async def open(
+        self, tenant_id: str, caller: Caller, kinds: frozenset[Kind], plugin: str | None = None
+    ) -> tuple[Stream, int]:
+        """A stream from now on, and the position of now. Whoever opens it closes it with `leave`.
+
+        Raises:
+            StreamLimitError: Too many are open.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._check(tenant_id, caller.subject)
+        if tenant_id not in self._positions:
+            async with self._opening.setdefault(tenant_id, asyncio.Lock()):
+                if tenant_id not in self._positions:
+                    async with self._database.read(tenant_id) as session:
+                        found = await repository.newest(session, tenant_id)
+                    self._positions[tenant_id] = found
+            self._opening.pop(tenant_id, None)
+        self._check(tenant_id, caller.subject)
+        stream = Stream(tenant_id, caller.subject, caller.member_id, kinds, plugin, self.limits.queued)
+        self._streams.setdefault(tenant_id, set()).add(stream)
+        self._count += 1
+        # What was committed before the stream was there has woken nobody.
+        position = self._positions.setdefault(tenant_id, 0)
+        self._mark(tenant_id)
+        if self._is_closed:
+            stream.close("shutdown")
+        return stream, position
+
+    def leave(self, stream: Stream) -> None:
+        """The client is gone."""
+        streams = self._streams.get(stream.tenant_id, set())
+        if stream in streams:
+            streams.discard(stream)
+            self._count -= 1
+        if not streams:
+            self._streams.pop(stream.tenant_id, None)
+            self._positions.pop(stream.tenant_id, None)
+
+    async def missed(self, tenant_id: str, position: int) -> list[Event] | None:
+        """What happened after a position that a client has seen; None when that is too long ago."""
+        async with self._database.read(tenant_id) as session:
+            if position and not await repository.is_there(session, tenant_id, position):
+                return None
+            rows = await repository.after(session, tenant_id, position, _BATCH + 1)
+        return None if len(rows) > _BATCH or (rows and not position) else [_event(row) for row in rows]
+
+    def wake(self, tenant_id: str) -> None:
+        """Something has happened to a tenant. From whatever thread."""
+        if tenant_id in self._streams and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed a moment ago
+                self._loop.call_soon_threadsafe(self._mark, tenant_id)
+
+    def mark(self, mark: Mark) -> None:
+        """A widget shows something else: it is told within a moment, and once. From whatever thread. A node that dies
+        in that moment tells nothing."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._add_mark, mark)
+
+    def wake_all(self) -> None:
+        """Notices may have been missed."""
+        for tenant_id in tuple(self._streams):
+            self._mark(tenant_id)
+
+    def close(self) -> None:
+        """End all streams, and open none that lasts: the node is about to stop. From whatever thread or signal."""
+        self._is_closed = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._end_all)
+
+    def _end_all(self) -> None:
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.close("shutdown")
+
+    async def run(self) -> None:
+        """Feed streams until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        ends = on_commit(self.wake, self.mark)
+        # After a failure: what was to be read then is not waited for until something else happens.
+        self.wake_all()
+        self._is_marked.set()
+        try:
+            await together(self._tell_rows(), self._tell_marks(), self._tick(), self._prune())
+        finally:
+            ends()
+
+    async def _tell_rows(self) -> None:
+        while True:
+            await self._stir.wait()
+            self._stir.clear()
+            dirty, self._dirty = self._dirty, set()
+            for tenant_id in dirty:
+                await self._feed(tenant_id)
+
+    def _add_mark(self, mark: Mark) -> None:
+        self._marks[mark] = None
+        self._is_marked.set()
+
+    async def _tell_marks(self) -> None:
+        while True:
+            await self._is_marked.wait()
+            self._is_marked.clear()
+            by_tenant: dict[str, list[Mark]] = {}
+            for mark in self._marks:
+                by_tenant.setdefault(mark.tenant_id, []).append(mark)
+            for tenant_id, of_tenant in by_tenant.items():
+                for mark in of_tenant:
+                    del self._marks[mark]  # one that comes while this is written is told of once more
+                try:
+                    async with self._database.write(tenant_id) as session:
+                        for mark in of_tenant:
+                            told = {"name": mark.name, "slot": mark.slot, "installation_id": mark.installation_id}
+                            happened(session, "widget", told, plugin=mark.plugin)
+                except BaseException:
+                    self._marks.update(dict.fromkeys(of_tenant))
+                    raise
+            # The first is told at once; what follows is gathered.
+            await asyncio.sleep(_MARK_S)
+
+    def _mark(self, tenant_id: str) -> None:
+        self._dirty.add(tenant_id)
+        self._stir.set()
+
+    def _check(self, tenant_id: str, caller: str) -> None:
+        streams = self._streams.get(tenant_id, ())
+        own = sum(stream.caller == caller for stream in streams)
+        for scope, count, limit in (
+            ("caller", own, self.limits.per_caller),
+            ("tenant", len(streams), self.limits.per_tenant),
+            ("node", self._count, self.limits.per_node),
+        ):
+            if count >= limit:
+                raise StreamLimitError(
+                    f"The {scope} has {limit} streams open.", scope=scope, limit=limit, retry_after_s=5
+                )
+
+    async def _feed(self, tenant_id: str) -> None:
+        position = self._positions.get(tenant_id)
+        while position is not None:
+            async with self._database.read(tenant_id) as session:
+                rows = await repository.after(session, tenant_id, position, _BATCH)
+            if rows and tenant_id in self._positions:
+                position = self._positions[tenant_id] = rows[-1].position
+            self._give(tenant_id, [_event(row) for row in rows])
+            if len(rows) < _BATCH:
+                return
+
+    def _give(self, tenant_id: str, events: list[Event]) -> None:
+        streams = self._streams.get(tenant_id, ())
+        for event in events:
+            for stream in streams:
+                stream.offer(event)
+
+    async def _tick(self) -> None:
+        """Once a second, for tenants that somebody listens to: which deliveries have ended."""
+        since = self._clock.now()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            tenants = [
+                tenant_id
+                for tenant_id, streams in self._streams.items()
+                if any(not OFTEN.isdisjoint(stream.kinds) for stream in streams)
+            ]
+            now = self._clock.now()
+            if tenants:
+                await self._tell_deliveries(tenants, since - _OVERLAP)
+            since = now
+
+    async def _tell_deliveries(self, tenants: list[str], since: Any) -> None:
+        async with self._database.read(None) as session:
+            rows = await repository.ended_since(session, tenants, since, _READ)
+        new: dict[str, list[Any]] = {}
+        for row in reversed(rows):
+            if row.id not in self._seen:
+                self._seen[row.id] = None
+                new.setdefault(row.tenant_id, []).append(row)
+        while len(self._seen) > _SEEN:
+            self._seen.popitem(last=False)
+        for tenant_id, ended in new.items():
+            slugs: Mapping[str, str] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
+            by_plugin: dict[str | None, list[Any]] = {}
+            for row in ended:
+                by_plugin.setdefault(slugs.get(row.installation_id), []).append(row)
+            for plugin, of_plugin in by_plugin.items():
+                self._give(tenant_id, [_deliveries(plugin, of_plugin), _stats(plugin, of_plugin)])
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(_PRUNE_S)
+            await repository.prune(self._database, self._clock.now() - _KEPT)
+
+
+def event_of(kind: str, data: Mapping[str, Any], *, position: int | None = None, plugin: str | None = None,
+             member_id: str | None = None) -> Event:  # fmt: skip
+    """An event with its frame. JSON has no bare line ends, so one `data` line holds it. Position 0 is that of a tenant
+    to which nothing ever happened: to come back there is to hear of what did since."""
+    id_ = "" if position is None else f"id: {position}\n"
+    frame = f"{id_}event: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+    return Event(position or 0, kind, plugin, member_id, frame)
+
+
+def _event(row: LiveRow) -> Event:
+    data = row.data if row.plugin is None else {"plugin": row.plugin, **row.data}
+    data = {**data, "at": row.created_at.isoformat()}
+    return event_of(row.kind, data, position=row.position, plugin=row.plugin, member_id=row.member_id)
+
+
+def _deliveries(plugin: str | None, rows: list[Any]) -> Event:
+    shown = [
+        {"id": row.id, "event": row.event, "state": row.state, "error_code": row.error_code,
+         "duration_ms": row.duration_ms, "finished_at": row.finished_at.isoformat()}
+        for row in rows[-_SHOWN:]
+    ]  # fmt: skip
+    return event_of("delivery", {"plugin": plugin, "deliveries": shown, "count": len(rows)}, plugin=plugin)
+
+
+def _stats(plugin: str | None, rows: list[Any]) -> Event:
+    times = [row.duration_ms for row in rows if row.duration_ms is not None]
+    figures = {
+        "plugin": plugin, "ended": len(rows), "by_state": dict(Counter(row.state for row in rows)),
+        "mean_ms": round(sum(times) / len(times), 3) if times else None,
+    }  # fmt: skip
+    return event_of("stats", figures, plugin=plugin)

@@ -1,0 +1,84 @@
+"""Statements on happenings, and on the deliveries that are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jackfield.db import Database
+from jackfield.jobs.models import Delivery
+from jackfield.live.models import LiveRow
+
+__all__ = ["after", "ended_since", "is_there", "newest", "prune"]
+
+_PRUNE_BATCH = 2_000
+_MOST = 10_000
+"""Rows of a tenant: whatever its plugins do, they fill no disk."""
+
+
+async def newest(session: AsyncSession, tenant_id: str) -> int:
+    """The tenant's last position; 0 when nothing ever happened."""
+    return await session.scalar(select(func.max(LiveRow.position)).where(LiveRow.tenant_id == tenant_id)) or 0
+
+
+async def is_there(session: AsyncSession, tenant_id: str, position: int) -> bool:
+    """Whether a position is still known. Rows go the oldest first, so all that came after it are there too."""
+    query = select(LiveRow.position).where(LiveRow.tenant_id == tenant_id, LiveRow.position == position)
+    return await session.scalar(query) is not None
+
+
+async def after(session: AsyncSession, tenant_id: str, position: int, limit: int) -> Sequence[LiveRow]:
+    """What happened to a tenant after a position, in order."""
+    query = (
+        select(LiveRow)
+        .where(LiveRow.tenant_id == tenant_id, LiveRow.position > position)
+        .order_by(LiveRow.position)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def ended_since(session: AsyncSession, tenants: Collection[str], since: datetime, limit: int) -> Sequence[Any]:
+    """Deliveries of some tenants that ended since then, the latest first: tenant, id, installation, event, state, …"""
+    query = (
+        select(
+            Delivery.tenant_id, Delivery.id, Delivery.installation_id, Delivery.event, Delivery.state,
+            Delivery.error_code, Delivery.duration_ms, Delivery.finished_at,
+        )
+        .where(Delivery.finished_at >= since, Delivery.tenant_id.in_(tenants))
+        .order_by(Delivery.finished_at.desc())
+        .limit(limit)
+    )  # fmt: skip
+    return (await session.execute(query)).all()
+
+
+async def prune(database: Database, before: datetime, most: int = _MOST) -> int:
+    """Drop what is old, and of a tenant with more than `most` the oldest, in short transactions; the last row of a
+    tenant stays, so that a quiet stream can go on. How many went."""
+    last = select(func.max(LiveRow.position)).group_by(LiveRow.tenant_id)
+    dropped = await _drop(database, None, LiveRow.created_at < before, LiveRow.position.not_in(last))
+    async with database.read(None) as session:
+        query = select(LiveRow.tenant_id).group_by(LiveRow.tenant_id).having(func.count() > most)
+        crowded = (await session.scalars(query)).all()
+    for tenant_id in crowded:
+        async with database.read(tenant_id) as session:
+            newer = select(LiveRow.position).where(LiveRow.tenant_id == tenant_id).order_by(LiveRow.position.desc())
+            limit = await session.scalar(newer.offset(most).limit(1)) or 0
+        dropped += await _drop(database, tenant_id, LiveRow.tenant_id == tenant_id, LiveRow.position <= limit)
+    return dropped
+
+
+async def _drop(database: Database, tenant_id: str | None, *which: ColumnElement[bool]) -> int:
+    dropped = 0
+    old = select(LiveRow.position).where(*which).order_by(LiveRow.position).limit(_PRUNE_BATCH)
+    while True:
+        async with database.write(tenant_id) as session:
+            statement = delete(LiveRow).where(LiveRow.position.in_(old)).returning(LiveRow.position)
+            gone = len((await session.scalars(statement)).all())
+        dropped += gone
+        if gone < _PRUNE_BATCH:
+            return dropped
