@@ -122,3 +122,28 @@ def test_data_without_end_is_cut_off() -> None:
     loop: dict[str, Any] = {}
     loop["loop"] = loop
     assert MASK in repr(redact(loop))
+
+
+@pytest.mark.parametrize("logged", ["json", "console"], indirect=True)
+def test_what_somebody_else_wrote_makes_no_line_of_its_own(logged: io.StringIO) -> None:
+    log = structlog.stdlib.get_logger("x")
+    log.info("installed", name="a\n2026-01-01 [info] forged\x1b[2J\r\u2028b")
+    logging.getLogger("other").warning("said %s", "a\nforged\x9b2J")
+    lines = logged.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+def test_each_line_has_what_the_process_adds() -> None:
+    root, stream = logging.getLogger(), io.StringIO()
+    before = (root.handlers, root.level)
+    try:
+        configure(form="json", stream=stream, level=logging.WARNING, fields=lambda: {"node": "node_1"})
+        structlog.stdlib.get_logger("x").warning("a")
+        # Not `uvicorn`, whose logger has handlers of its own once a test has run a server.
+        logging.getLogger("somebody").warning("b")
+        logging.getLogger("somebody").info("too little")
+    finally:
+        root.handlers, root.level = before
+        structlog.reset_defaults()
+    assert [json.loads(line)["node"] for line in stream.getvalue().splitlines()] == ["node_1", "node_1"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+import structlog
 from fastapi import APIRouter
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,11 +21,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from sqlalchemy import select
 
-from jackfield import Platform, Settings, ensure_key_file
+from jackfield import Platform, Settings, ensure_key_file, telemetry
 from jackfield.clock import SystemClock
+from jackfield.extension_points import Events
+from jackfield.extension_points.delivering import Delivering
 from jackfield.http import TraceMiddleware
 from jackfield.invocation import Invocation, Invoker
+from jackfield.jobs import DeliverySnapshot, OutboxEvent
 from jackfield.records import InvocationRecord
 from jackfield.settings import LimitSettings
 from jackfield.tracing import Tracing, TracingUnavailableError, incoming, is_traceparent, trace_id_of
@@ -150,12 +159,13 @@ async def test_a_request_is_the_parent_of_what_it_leads_to(tracing: Tracing, exp
     @routes.get("/things/{name}")
     async def thing(name: str) -> str:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         with tracing.span("inside", {}):
-            return incoming.get()
+            return incoming.get()[3:35]
 
     app = application(KnownCallers({}), routes)
     app.add_middleware(TraceMiddleware, tracing=tracing)
     async with client(app) as http:
-        await http.get("/things/secret-name", headers={"traceparent": HEADER})
+        answer = await http.get("/things/secret-name", headers={"traceparent": HEADER})
+        assert answer.json() == TRACE, "what is left for later is left by this trace"
         await http.get("/things/x", headers={"traceparent": "nonsense"})
     inside, request, _, other = exporter.get_finished_spans()
     assert (request.name, request.kind) == ("GET /things/{name}", SpanKind.SERVER)
@@ -196,6 +206,68 @@ def test_a_trace_of_zeros_is_none() -> None:
     assert not is_traceparent(f"00-{TRACE}-{'0' * 16}-01")
     assert trace_id_of(HEADER) == TRACE
     assert trace_id_of("") is None
+
+
+@with_house
+async def test_a_line_of_the_log_names_the_call_that_it_was_written_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> bytes:
+        raise RuntimeError("a defect of ours")
+
+    kept, stream, root = Kept(), io.StringIO(), logging.getLogger()
+    before = (root.handlers, root.level)
+    invoker = traced_invoker(house, None, kept)
+    monkeypatch.setattr(house.platform.invoker._gate, "call", broken)  # pyright: ignore[reportPrivateUsage]  # as above
+    try:
+        telemetry.configure(form="json", stream=stream)
+        await call(invoker, house, "pinged", {"n": 1})
+    finally:
+        root.handlers, root.level = before
+        structlog.reset_defaults()
+    line = next(
+        line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "capability failed"
+    )
+    record = kept.records[0]
+    assert (line["tenant_id"], line["plugin"], line["installation_id"], line["invocation_id"]) == (
+        TENANT, "probe", record.installation_id, record.id,
+    )  # fmt: skip
+    assert telemetry.working.get() is None
+
+
+@with_house
+async def test_one_trace_leads_from_the_hosts_request_to_the_handler_and_a_replay_is_linked_to_it(
+    house: House, tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    platform = house.platform
+    invoker = traced_invoker(house, tracing, Kept())
+    events = Events(platform.database, platform.surface, platform.active, invoker, tracing=tracing)
+    delivering = Delivering(events, {}, tracing=tracing)
+    with tracing.span("host", {}, traceparent=HEADER) as host:
+        event_id = await events.emit(TENANT, "ping.refused", {"n": 1})
+        sent_in = tracing.traceparent(host)
+    async with platform.database.read(TENANT) as session:
+        cause = await session.scalar(select(OutboxEvent.cause).where(OutboxEvent.id == event_id))
+    await platform.drain_events()
+    made = DeliverySnapshot(
+        "dlv_1", event_id, "ping.refused", TENANT, (await house.installation()).id, "refuses", True, 1, {"n": 1},
+        "host", SystemClock().now(), cause,
+    )  # fmt: skip
+    for delivery in (made, dataclasses.replace(made, attempt=2)):
+        assert (await delivering.deliver(delivery)).status == "dead"
+    finished = exporter.get_finished_spans()
+    assert trace_id_of(sent_in) == TRACE
+    first, again = (span for span in finished if span.name == "delivery")
+    invoked = [span for span in finished if span.name == "invocation event"]
+    assert parent_of(first) == id_of(by_name(exporter)["host"])
+    assert cast("Any", first.context).trace_id == int(TRACE, 16)
+    assert [parent_of(span) for span in invoked] == [id_of(first), id_of(again)]
+    assert again.parent is None
+    assert cast("Any", again.context).trace_id != int(TRACE, 16)
+    assert [link.context.span_id for link in again.links] == [id_of(by_name(exporter)["host"])]
+    assert dict(first.attributes or {})["jackfield.code"] == "user-error"
+    assert first.kind is SpanKind.CONSUMER
+    assert incoming.get() == ""
 
 
 def test_without_opentelemetry_spans_are_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
+import structlog
 import uvicorn
 
 from jackfield import telemetry
+from jackfield.http import origin
+from jackfield.tracing import incoming, trace_id_of
 
 __all__ = ["calm_collector", "serve"]
 
 
+_log = structlog.get_logger("jackfield")
+
 _THRESHOLDS = (20_000, 20, 100)
+_SAME_S = 0.5
+"""Within which the same signal twice is one."""
 
 
 def calm_collector() -> None:
@@ -40,15 +50,26 @@ class _Server(uvicorn.Server):
         self._drain = drain
         self._drain_s = drain_s
         self._is_asked = False
+        self._last: tuple[int, float] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal. The first SIGTERM has the node say that it is about to stop; any other one stops it now."""
+        """A signal. The first SIGTERM has the node say that it is about to stop; any other one stops it now. One more,
+        while it stops, ends the process: what is left undone is what a node leaves that dies, and others take it up."""
+        now = time.monotonic()
+        if self._last is not None and self._last[0] == sig and now - self._last[1] < _SAME_S:
+            return  # `timeout` and others tell the process and its group, which is the process again
+        self._last = (sig, now)
+        if self.should_exit:
+            _log.warning("stopped-by-force")
+            os._exit(128 + sig)
         if sig == signal.SIGTERM and not self._is_asked and self._drain is not None and self._loop is not None:
             self._is_asked = True
             self._drain()
             self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_s, self._stop_later, sig, frame)
         else:
+            if self._drain is not None:
+                self._drain()  # answers that have no end would be waited for
             super().handle_exit(sig, frame)
 
     def _stop_later(self, sig: int, frame: FrameType | None) -> None:
@@ -69,6 +90,9 @@ def serve(
     drain: Callable[[], None] | None = None,
     drain_s: float = 0.0,
     shutdown_s: float = 30.0,
+    node_id: str = "",
+    log_form: Literal["auto", "console", "json"] = "auto",
+    log_level: str = "info",
 ) -> int:
     """Serve until SIGINT or SIGTERM; the exit status.
 
@@ -77,8 +101,20 @@ def serve(
     Args:
         drain: Called at SIGTERM, `drain_s` seconds before no more connections are taken.
         shutdown_s: How long requests that have begun may take from then on.
+        node_id: What each line of the log has as `node`.
+        log_form: By itself it is `console` on a terminal, else `json`.
     """
-    telemetry.configure()
+    form = ("console" if sys.stderr.isatty() else "json") if log_form == "auto" else log_form
+
+    def fields() -> dict[str, str]:
+        trace_id = trace_id_of(incoming.get())
+        found = {"node": node_id} if trace_id is None else {"node": node_id, "trace_id": trace_id}
+        request = origin()
+        if request is not None and request.caller is not None and request.caller.tenant_id is not None:
+            found["tenant_id"] = request.caller.tenant_id
+        return found
+
+    telemetry.configure(form=form, level=logging.getLevelNamesMapping()[log_level.upper()], fields=fields)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

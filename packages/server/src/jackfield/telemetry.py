@@ -10,13 +10,14 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO, cast
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol, TextIO, cast
 
 import structlog
 
-__all__ = ["MASK", "bound", "configure", "cover", "masked", "names_a_secret", "redact"]
+__all__ = ["MASK", "Work", "bound", "configure", "cover", "masked", "names_a_secret", "redact", "working"]
 
 MASK = "[redacted]"
 
@@ -63,24 +64,69 @@ _NAME_CHARS = 24
 _ASSIGNMENT = re.compile(r"[:=](?<=[detny\"' ][:=])")
 _ASSIGNED = re.compile(r"\s{0,4}[\"']?([^\s\"',;&(){}<>\[\]]{6,200})")
 _DEPTH_LIMIT = 16
+_TALKATIVE = ("aiosqlite", "asyncpg", "hpack", "httpcore", "httpx", "sqlalchemy.engine", "sqlalchemy.pool")
+"""Below a warning they write down values of statements and addresses with what is secret in them, whatever its look."""
+
+
+class Work(Protocol):
+    """A call that is being answered."""
+
+    @property
+    def tenant_id(self) -> str: ...
+
+    @property
+    def installation_id(self) -> str: ...
+
+    @property
+    def slug(self) -> str: ...
+
+    @property
+    def invocation_id(self) -> str: ...
+
+
+working: ContextVar[Work | None] = ContextVar("jackfield_working", default=None)
+"""For whom a capability works in this task: its ids are in each log line. They are read only when there is a line, for
+every call passes here."""
 
 
 def configure(
-    *, form: Literal["console", "json"] = "console", level: int = logging.INFO, stream: TextIO | None = None
+    *,
+    form: Literal["console", "json"] = "console",
+    level: int = logging.INFO,
+    stream: TextIO | None = None,
+    fields: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Set up logging for the process: structlog, and the standard library's loggers through the same processors."""
+    """Set up logging for the process: structlog, and the standard library's loggers through the same processors.
+
+    Args:
+        fields: What each line has besides, asked for when it is written.
+    """
+
+    def add_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        work = working.get()
+        if work is not None:
+            event.setdefault("tenant_id", work.tenant_id)
+            event.setdefault("plugin", work.slug)
+            event.setdefault("installation_id", work.installation_id)
+            event.setdefault("invocation_id", work.invocation_id)
+        if fields is not None:
+            for name, value in fields().items():
+                event.setdefault(name, value)
+        return event
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_fields,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     # Redaction comes after the traces are text: an exception's message may hold a secret.
-    rendering: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, _redact_event, structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [structlog.processors.format_exc_info, _redact_event, structlog.dev.ConsoleRenderer(colors=False)]
-    )
+    rendering: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _redact_event]
+    if form == "json":
+        rendering.append(structlog.processors.JSONRenderer())
+    else:
+        rendering += [_one_line, structlog.dev.ConsoleRenderer(colors=False)]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -102,14 +148,24 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 @contextmanager
 def bound(
-    *, tenant_id: str | None = None, plugin: str | None = None, invocation_id: str | None = None
+    *,
+    tenant_id: str | None = None,
+    plugin: str | None = None,
+    invocation_id: str | None = None,
+    installation_id: str | None = None,
+    delivery_id: str | None = None,
 ) -> Generator[None]:
     """Name whose work is done: every log line inside, in this task and those it starts, carries these ids."""
-    given = {"tenant_id": tenant_id, "plugin": plugin, "invocation_id": invocation_id}
+    given = {
+        "tenant_id": tenant_id, "plugin": plugin, "invocation_id": invocation_id, "installation_id": installation_id,
+        "delivery_id": delivery_id,
+    }  # fmt: skip
     with structlog.contextvars.bound_contextvars(**{key: value for key, value in given.items() if value is not None}):
         yield
 
@@ -190,3 +246,17 @@ def names_a_secret(key: str) -> bool:
 
 def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return cast(MutableMapping[str, Any], _redact(event, 0))
+
+
+def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """On a terminal, what somebody else has written can neither look like another line nor command the terminal."""
+    return {
+        key: value if key == "exception" or not isinstance(value, str) or value.isprintable() else _escaped(value)
+        for key, value in event.items()
+    } | ({"exception": _escaped(event["exception"], keep="\n")} if isinstance(event.get("exception"), str) else {})
+
+
+def _escaped(text: str, keep: str = "") -> str:
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )

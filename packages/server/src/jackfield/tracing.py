@@ -91,6 +91,30 @@ class Tracing:
         ) as span:
             yield span
 
+    @contextmanager
+    def taken_up(
+        self, name: str, attributes: Mapping[str, Value], *, traceparent: str, is_anew: bool = False
+    ) -> Generator[Span]:
+        """Work that was left for later, whatever is open here.
+
+        Args:
+            traceparent: Of whoever left it; it is done below that.
+            is_anew: It is done once more: in a trace of its own, with a link to that.
+        """
+        trace = self._trace
+        remote = self._remote(traceparent)
+        parent = trace.set_span_in_context(trace.INVALID_SPAN if remote is None or is_anew else remote)
+        with self._tracer.start_as_current_span(
+            name,
+            parent,
+            trace.SpanKind.CONSUMER,
+            attributes,
+            [trace.Link(remote.get_span_context())] if remote is not None and is_anew else None,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            yield span
+
     def failed(self, span: Span, code: str) -> None:
         """Mark a span as one that went wrong."""
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, code))
@@ -102,10 +126,21 @@ class Tracing:
             return ""
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
+    def here(self) -> str:
+        """What is open here hands on, the host's own spans too; what the request said when nothing is."""
+        return self.traceparent(self._trace.get_current_span()) or incoming.get()
+
     def _parent(self, traceparent: str) -> Context | None:
         trace = self._trace
         if not traceparent or trace.get_current_span().get_span_context().is_valid:
             return None
+        remote = self._remote(traceparent)
+        return None if remote is None else trace.set_span_in_context(remote)
+
+    def _remote(self, traceparent: str) -> Span | None:
+        trace = self._trace
+        if not is_traceparent(traceparent):
+            return None
         _, trace_id, span_id, flags = traceparent.split("-")
-        remote = trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(int(flags, 16)))
-        return trace.set_span_in_context(trace.NonRecordingSpan(remote))
+        context = trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(int(flags, 16)))
+        return trace.NonRecordingSpan(context)

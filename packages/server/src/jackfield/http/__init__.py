@@ -31,9 +31,12 @@ from jackfield.http.errors import (
     TooManyRequestsError,
     UnauthenticatedError,
 )
+from jackfield.http.figures import FiguresMiddleware, HttpFigures
 from jackfield.http.idempotency import Answer, Answers, IdempotencyMiddleware, Reservation
 from jackfield.http.language import AcceptLanguage, is_language_tag, preferred_language
+from jackfield.http.origin import Origin, OriginMiddleware, origin
 from jackfield.http.paging import Page, PageParams, PageRequest, Slice, cut, decode_cursor, encode_cursor
+from jackfield.http.probes import Check, probes_router
 from jackfield.http.problems import Problem, add_problem_handlers, problem_responses
 from jackfield.http.trace_context import TraceMiddleware
 from jackfield.http.translation import TranslationMiddleware
@@ -48,8 +51,11 @@ __all__ = [
     "BodyLimitMiddleware",
     "BodyTooLargeError",
     "Caller",
+    "Check",
     "CredentialsMissingError",
     "CursorInvalidError",
+    "FiguresMiddleware",
+    "HttpFigures",
     "IdempotencyAnswerGoneError",
     "IdempotencyKeyBusyError",
     "IdempotencyKeyInvalidError",
@@ -58,6 +64,8 @@ __all__ = [
     "IdempotencyOutcomeUnknownError",
     "MemberCaller",
     "OperatorCaller",
+    "Origin",
+    "OriginMiddleware",
     "Page",
     "PageParams",
     "PageRequest",
@@ -76,7 +84,9 @@ __all__ = [
     "decode_cursor",
     "encode_cursor",
     "is_language_tag",
+    "origin",
     "preferred_language",
+    "probes_router",
     "problem_responses",
     "require",
 ]

@@ -52,9 +52,12 @@ class TraceMiddleware:
                         tracing.failed(span, str(status))
                 await send(message)
 
+            # What is left for later, and the log, belong below this span.
+            before = incoming.set(tracing.traceparent(span) or given)
             try:
                 await self._app(scope, receive, watched_send)
             finally:
+                incoming.reset(before)
                 # Known only now, and the pattern rather than the path: a span's name is one of few.
                 route: Any = scope.get("route")
                 path = getattr(route, "path", None)
