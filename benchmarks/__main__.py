@@ -15,6 +15,9 @@ from benchmarks import (
     cold_call,
     deadline,
     egress,
+    engine_drain,
+    engine_idle,
+    engine_latency,
     entity_list,
     filter_without_subscriber,
     isolate_memory,
@@ -42,6 +45,9 @@ QUESTIONS: dict[str, Question | Series] = {
         route,
         neighbour,
         deadline,
+        engine_drain,
+        engine_latency,
+        engine_idle,
         scale,
     )
     for question in module.QUESTIONS

@@ -43,7 +43,7 @@ def mean(figures: Sequence[float]) -> float:
     return fmean(figures)
 
 
-_SCALES = {"ms": 1e3, "µs": 1e6, "MB": 1e-6, "/s": 1.0}
+_SCALES = {"ms": 1e3, "µs": 1e6, "MB": 1e-6, "/s": 1.0, "%": 1e2}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Figure:
     """One number that a question asks for.
 
     Args:
-        unit: `ms` or `µs` of seconds measured, `MB` (10^6) of bytes, `/s` of rates.
+        unit: `ms` or `µs` of seconds measured, `MB` (10^6) of bytes, `/s` of rates, `%` of shares.
     """
 
     name: str

@@ -37,12 +37,14 @@ from jackfield_cli.pack import pack_project
 from jackfield_sdk import hooks
 
 __all__ = [
-    "CUSTOMERS", "ECHO", "LISTER", "PATIENT", "PROBE", "ROWDY", "SMALL", "UNHEARD", "Host", "Installed", "started",
+    "CLOCK", "CUSTOMERS", "ECHO", "LISTER", "PATIENT", "PROBE", "ROWDY", "SMALL", "UNHEARD", "Host", "Installed",
+    "started",
 ]  # fmt: skip
 
 HOUSE = Path(__file__).resolve().parent.parent
 ECHO = HOUSE / "plugins" / "echo"
 PROBE = HOUSE / "benchmarks" / "probe"
+CLOCK = HOUSE / "benchmarks" / "clock"
 LISTER = HOUSE / "benchmarks" / "lister"
 ROWDY = HOUSE / "benchmarks" / "rowdy"
 SMALL = HOUSE / "benchmarks" / "small"

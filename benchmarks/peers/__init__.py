@@ -28,7 +28,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 OUR_PYTHON = sys.executable
 PEERS_PYTHON = str(VENV / "bin" / "python")
 
-NAMES = ("ping", "python", "isolated-vm", "dify_plugin", "pluggy", "sqlalchemy", "fastapi")
+NAMES = ("ping", "python", "isolated-vm", "dify_plugin", "pluggy", "sqlalchemy", "fastapi", "pgqueuer", "dbos")
 
 # A round is seconds; this long means that the peer hangs.
 ROUND_TIMEOUT_S = 120
@@ -140,7 +140,7 @@ def build(peers: Iterable[str]) -> None:
 
 def _build(wanted: set[str]) -> None:
     # Also when the venv is there: each is imported once, so that a broken one is found before minutes of measuring.
-    for peer in ("dify_plugin", "pluggy"):
+    for peer in ("dify_plugin", "pluggy", "pgqueuer", "dbos"):
         if peer in wanted:
             _make_venv(peer)
             _run(peer, [PEERS_PYTHON, "-I", "-c", f"import os, {peer}; os._exit(0)"])
