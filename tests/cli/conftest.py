@@ -34,6 +34,25 @@ surface = Surface(
 """
 
 
+PERSON = """
+import asyncio, pathlib, sys
+from jackfield.app import Platform
+from jackfield.settings import Settings
+
+
+async def join():
+    platform = Platform(Settings(data_dir=pathlib.Path(DATA)))
+    await platform.open_trail()
+    member = await platform.tenants.add_member("acme", "Mina Patel", "mina@example.com", "admin")
+    issued = await platform.tenants.issue_token("admin", tenant_id="acme", member_id=member.id)
+    print(issued.plaintext)
+    await platform.database.close()
+
+
+asyncio.run(join())
+"""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running platform and who may speak to it."""
@@ -44,6 +63,8 @@ class Server:
     publisher: str
     stranger: str
     """Another publisher."""
+    person: str
+    """An admin who is somebody; the owner is a program."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "jackfield_cli", "serve", "--data", "data", "--port", str(port),
              "--surface", "surface_under_test:surface", "--isolation", "none"],
-            cwd=folder, stdout=output, stderr=output, env={**os.environ, "JACKFIELD_DEVELOPMENT": "1"},
+            cwd=folder, stdout=subprocess.DEVNULL, stderr=output, env={**os.environ, "JACKFIELD_DEVELOPMENT": "1"},
         )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}"
@@ -82,6 +103,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+    # All that the tests of this folder have done has gone through this log: installs, calls, events, failures.
+    text = log.read_text()
+    for line in text.splitlines():
+        assert {"timestamp", "level", "logger", "event", "node"} <= json.loads(line).keys(), line
+    assert not [token for token in tokens if token in text]
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +144,12 @@ def owner(jackfield: Callable[..., Ran], server: Server) -> Callable[..., Ran]:
 
 
 @pytest.fixture
+def person(jackfield: Callable[..., Ran], server: Server) -> Callable[..., Ran]:
+    """The same, as an admin who can be told things."""
+    return lambda *arguments: jackfield(*arguments, token=server.person, url=server.url)
+
+
+@pytest.fixture
 def publisher(jackfield: Callable[..., Ran], server: Server) -> Callable[..., Ran]:
     """The same, as a publisher."""
     return lambda *arguments: jackfield(*arguments, token=server.publisher, url=server.url)
@@ -136,12 +168,13 @@ def echo(server: Server, owner: Callable[..., Ran], publisher: Callable[..., Ran
 
 
 def _tokens(data: Path) -> list[str]:
-    """Of the owner, the member, the publisher and the stranger; one process for all saves three starts."""
+    """Of the owner, the member, the publisher, the stranger and the person; one process for all saves four starts."""
     wanted = [
         ["owner", "--tenant", "acme"], ["member", "--tenant", "acme"],
         ["publisher", "--publisher", "corner-tools"], ["publisher", "--publisher", "stranger"],
     ]  # fmt: skip
     code = f"from jackfield.__main__ import main\nfor one in {wanted}: main(['token', *one, '--data', {str(data)!r}])"
+    code += f"\nDATA = {str(data)!r}{PERSON}"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
 
 

@@ -41,7 +41,7 @@ def test_a_plugin_goes_all_the_way(owner: Run, publisher: Run, tmp_path: Path) -
     assert 'greeted  name="Ada"' in owner("logs", "first-steps").out
     assert owner("stats", "first-steps", "--json").json["calls"] >= 3
     assert owner("inventory", "first-steps", "--json").json["owned"]["table_rows"] == 1
-    assert "plugin.install" in owner("audit", "--target", "first-steps").out
+    assert "plugin.install" in owner("audit", "list", "--target", "first-steps").out
 
     export = tmp_path / "export.jsonl"
     removed = owner("uninstall", "first-steps", "--data", "export", "--out", str(export), "--yes")
@@ -117,8 +117,9 @@ def test_it_can_be_configured_rested_and_woken(owner: Run, echo: str) -> None:
 def test_every_reading_command_answers_people_and_programs(owner: Run, echo: str) -> None:
     for command in (
         ("search",), ("info", echo), ("plan", echo), ("list",), ("show", echo), ("grants", echo), ("functions",),
-        ("functions", echo), ("logs", echo), ("errors", echo), ("stats", echo), ("deliveries", echo), ("health",),
-        ("health", echo), ("inventory", echo), ("permissions", echo), ("audit",), ("me",), ("keys", "list"),
+        ("functions", echo), ("logs", echo), ("errors", echo), ("stats", echo), ("deliveries", "list", echo),
+        ("deliveries", "replay", "--plugin", echo, "--dry-run"), ("health",),
+        ("health", echo), ("inventory", echo), ("permissions", echo), ("audit", "list"), ("me",), ("keys", "list"),
     ):  # fmt: skip
         people, program = owner(*command), owner(*command, "--json")
         assert (people.status, program.status) == (0, 0), (command, people.err, program.err)
@@ -129,3 +130,44 @@ def test_every_reading_command_answers_people_and_programs(owner: Run, echo: str
 def test_reference_plugins_pass_the_check(owner: Run) -> None:
     checked = owner("check", str(ROOT / "plugins" / "loyalty-points"), "--json")
     assert (checked.status, checked.json["permissions"]) == (0, ["customers:read"])
+
+
+def test_the_audit_trail_can_be_taken_along_and_verified(owner: Run, echo: str, tmp_path: Path) -> None:
+    assert owner("configure", echo, '{"greeting": "Hi"}').status == 0
+    entry = owner("audit", "list", "--action", "plugin.configure", "--json").json[0]
+    assert (entry["plugin"], entry["ip"], bool(entry["user_agent"]), entry["node_id"][:5]) == (
+        echo, "127.0.0.1", True, "node_",
+    )  # fmt: skip
+    whole, some = tmp_path / "audit.ndjson", tmp_path / "some.ndjson"
+    assert owner("audit", "export", "-o", str(whole)).status == 0
+    assert owner("audit", "export", "-o", str(some), "--action", "plugin.").status == 0
+    head = owner("audit", "verify", "--json").json["head"]
+    assert (owner("audit", "verify", "--head", head).status, owner("audit", "verify", str(whole)).status) == (0, 0)
+    filtered = owner("audit", "verify", str(some), "--json").json
+    assert (filtered["is_good"], filtered["is_whole"], filtered["entries"] > 1) == (True, False, True)
+
+    lines = whole.read_bytes().splitlines(keepends=True)
+    found: dict[str, str] = {}
+    for name, changed in {
+        "value": [line.replace(b'"Hi"', b'"Ho"') for line in lines],
+        "gone": lines[:2] + lines[3:],
+        "order": [lines[0], lines[2], lines[1], *lines[3:]],
+        "cut": lines[:-1],
+        "end": [*lines[:-2], lines[-1]],
+        "more": [*lines, lines[1]],
+        "empty": lines[:1],
+        "garbage": [*lines[:2], b"\xff{\n", *lines[3:]],
+    }.items():
+        file = tmp_path / name
+        file.write_bytes(b"".join(changed))
+        ran = owner("audit", "verify", str(file), "--json")
+        assert ran.status == 1, name
+        found[name] = ran.json["fault"]
+    assert found["value"].endswith("does not say what it said")
+    assert found["gone"].startswith("entries are missing")
+    assert found["cut"] == found["empty"] == "its end is missing"
+    stranger = owner("audit", "verify", str(whole), "--key", "A" * 43 + "=", "--json")
+    assert (stranger.status, stranger.json["fault"], stranger.json["is_trusted"]) == (1, None, False)
+    assert owner("audit", "verify", str(tmp_path / "nothing")).status == 1
+    (tmp_path / "other").write_text("{}\n")
+    assert "no export" in owner("audit", "verify", str(tmp_path / "other")).err

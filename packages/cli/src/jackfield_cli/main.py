@@ -10,23 +10,29 @@ import typer
 
 from jackfield_cli.command import examples
 from jackfield_cli.commands import (
+    auditing,
     authoring,
     calling,
     changes,
     channels,
     connecting,
+    deliveries,
     developing,
     granting,
     hosting,
     installed,
     installing,
     keys,
+    nodes,
+    notifications,
     reading,
     registry,
     returning,
+    schedules,
     tables,
     updating,
     usage,
+    watching,
     webhooks,
 )
 from jackfield_cli.errors import CliError
@@ -138,6 +144,8 @@ _add(
 _add(_TENANT, "disconnect", connecting.disconnect, "jackfield disconnect loyalty-points data")
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_TENANT)
 app.add_typer(channels.app, name="channels", rich_help_panel=_TENANT)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=_TENANT)
+app.add_typer(notifications.app, name="notifications", rich_help_panel=_TENANT)
 _add(_TENANT, "activate", installed.activate, "jackfield activate loyalty-points")
 _add(_TENANT, "deactivate", installed.deactivate, "jackfield deactivate loyalty-points")
 _add(
@@ -170,7 +178,7 @@ _add(
 _add(_WATCH, "logs", reading.logs, "jackfield logs echo", "jackfield logs echo --follow --level warning")
 _add(_WATCH, "errors", reading.errors, "jackfield errors echo")
 _add(_WATCH, "stats", reading.stats, "jackfield stats echo")
-_add(_WATCH, "deliveries", reading.deliveries, "jackfield deliveries echo --state dead")
+app.add_typer(deliveries.app, name="deliveries", rich_help_panel=_WATCH)
 _add(_WATCH, "health", reading.health, "jackfield health", "jackfield health echo")
 _add(_WATCH, "inventory", reading.inventory, "jackfield inventory echo")
 _add(_WATCH, "permissions", granting.permissions, "jackfield permissions loyalty-points")
@@ -180,9 +188,13 @@ _add(
     _TENANT, "revert", changes.revert,
     "jackfield revert 41 40", "jackfield revert --plugin loyalty-points --since 2026-03-01T09:30",
 )  # fmt: skip
-_add(_WATCH, "audit", reading.audit, "jackfield audit --target echo")
+app.add_typer(auditing.app, name="audit", rich_help_panel=_WATCH)
+_add(_WATCH, "nodes", nodes.nodes, "jackfield nodes", "jackfield nodes --json")
+_add(_WATCH, "watch", watching.watch, "jackfield watch", "jackfield watch --kinds installation,widget --json")
 _add(_WATCH, "me", reading.me, "jackfield me")
 
 _add(_RUN, "serve", hosting.serve, "jackfield serve --data .data --port 8000", passes_on=True)
 _add(_RUN, "demo", hosting.demo, "jackfield demo --data .demo --port 8000", passes_on=True)
 _add(_RUN, "doctor", hosting.doctor, "jackfield doctor", "jackfield doctor --matrix", passes_on=True)
+_add(_RUN, "backup", hosting.backup, "jackfield backup --data .data -o monday.backup", passes_on=True)
+_add(_RUN, "restore", hosting.restore, "jackfield restore monday.backup --data .restored", passes_on=True)

@@ -1,4 +1,4 @@
-"""Hand over to programs of this machine: `serve`, `demo`, `doctor`."""
+"""Hand over to programs of this machine: `serve`, `demo`, `doctor`, `backup`, `restore`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from jackfield_cli.errors import CliError
 
-__all__ = ["demo", "doctor", "serve"]
+__all__ = ["backup", "demo", "doctor", "restore", "serve"]
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that everything is kept in.")]
 Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535)]
@@ -34,6 +34,26 @@ def demo(context: typer.Context, data: Data = Path(".demo"), port: Port = 8000, 
 def doctor(context: typer.Context) -> None:
     """Attack this machine's isolation, and say which layer stopped what. Takes `--level`, `--matrix`, `--json`."""
     _become("jackfield", "the platform", ["doctor", *context.args])
+
+
+def backup(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A file that is not there yet.")],
+    data: Data = Path(".data"),
+) -> None:
+    """Write what a node keeps into one file, while it runs. Takes `--without-keys`, `--passphrase-file FILE`."""
+    arguments = ["--data", str(data.absolute()), "--output", str(output.absolute())]
+    _become("jackfield", "the platform", ["backup", *arguments, *context.args])
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    data: Data = Path(".data"),
+) -> None:
+    """Make a data folder of a backup: all of it or nothing. Takes `--passphrase-file FILE`."""
+    arguments = [str(file.absolute()), "--data", str(data.absolute())]
+    _become("jackfield", "the platform", ["restore", *arguments, *context.args])
 
 
 def _become(module: str, what: str, arguments: list[str]) -> NoReturn:

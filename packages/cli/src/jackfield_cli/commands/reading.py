@@ -1,4 +1,4 @@
-"""What happened: `logs`, `errors`, `stats`, `deliveries`, `health`, `inventory`, `audit`, `me`."""
+"""What happened: `logs`, `errors`, `stats`, `health`, `inventory`, `me`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jackfield_cli.installation import path_of
 from jackfield_cli.printable import as_json
 from jackfield_cli.views import facts, failure_view, heading, listing, log_line, moment, stack, styled
 
-__all__ = ["audit", "deliveries", "errors", "health", "inventory", "logs", "me", "stats"]
+__all__ = ["errors", "health", "inventory", "logs", "me", "stats"]
 
 _POLL_S = 1.0
 
@@ -64,31 +64,6 @@ def stats(session: Session, slug: Installed) -> None:
 
 
 @remote
-def deliveries(
-    session: Session,
-    slug: Installed,
-    state: Annotated[
-        str | None, typer.Option(help="Only these: pending, running, done, dead or skipped.", show_default=False)
-    ] = None,
-    limit: Limit = 50,
-) -> None:
-    """Events on their way to a plugin and what became of them, the latest first."""
-    found = session.client.pages("plugins", path_of(slug), "deliveries", limit=limit, state=state)
-    session.terminal.answer(
-        found,
-        lambda: listing(
-            ("delivery", "event", "handler", "state", "attempts", "made", "error"),
-            [
-                (d["id"], d["event"], d["handler"], styled(d["state"]), f"{d['attempt']} of {d['max_attempts']}",
-                 moment(d["created_at"]), f"{d['error_code']}: {d['error_message']}" if d["error_code"] else "")
-                for d in found
-            ],
-            empty="No deliveries.",
-        ),
-    )  # fmt: skip
-
-
-@remote
 def health(
     session: Session,
     slug: Annotated[
@@ -108,24 +83,6 @@ def inventory(session: Session, slug: Installed) -> None:
     found = session.client.get("plugins", path_of(slug), "inventory")
     session.terminal.answer(
         found, lambda: facts([(kind.replace("_", " "), count) for kind, count in found["owned"].items()])
-    )
-
-
-@remote
-def audit(
-    session: Session,
-    target: Annotated[str | None, typer.Option(help="Only entries about this.", show_default=False)] = None,
-    limit: Limit = 50,
-) -> None:
-    """Who changed what, the latest first. For owners, admins and operators."""
-    found = session.client.pages("audit", limit=limit, target=target)
-    session.terminal.answer(
-        found,
-        lambda: listing(
-            ("when", "who", "what", "about"),
-            [(moment(e["at"]), e["actor"], e["action"], e["target"]) for e in found],
-            empty="No entries.",
-        ),
     )
 
 
