@@ -4,8 +4,8 @@
 .PHONY: help setup demo serve test check format coverage soak bench lock
 
 bin := .venv/bin
-# Two at a time, a file to a process: half of the tests' time is waiting. One process: make test WORKERS=0
-WORKERS ?= 2
+# Three at a time, a file to a process: most of the tests' time is waiting. One process: make test WORKERS=0
+WORKERS ?= 3
 pytest := $(bin)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 help: ## List these commands.
@@ -42,6 +42,7 @@ coverage: setup ## Run the tests and list the lines they miss.
 
 soak: setup ## Minutes of load, looking for leaks.
 	$(bin)/python -m pytest -q -m soak
+	JACKFIELD_HOSTILE_LEVELS=strict,unprivileged $(bin)/python -m pytest -q tests/hostile
 
 bench: setup ## Measure, beside our peers, in one run.
 	$(bin)/python -m benchmarks

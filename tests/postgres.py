@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shutil
+import subprocess
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ import asyncpg
 import pytest
 
 __all__ = ["Postgres", "running"]
+
+_ROOMY_BYTES = 4 * 1024**3
 
 
 class Postgres:
@@ -48,7 +52,7 @@ class Postgres:
     async def create(self, template: str | None = None) -> str:
         """A new database; its name."""
         name = f"test_{secrets.token_hex(6)}"
-        await self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        await self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""))
         return name
 
     async def template(self, key: str, fill: Callable[[str], Awaitable[None]]) -> str:
@@ -67,6 +71,10 @@ class Postgres:
         """End the server as an operator does who cannot wait: whoever is connected is cut off."""
         self._control("-m", "fast", "stop")
 
+    def crash(self) -> None:
+        """End the server as a loss of power does: nothing is written down any more, and a start has to recover."""
+        self._control("-m", "immediate", "stop")
+
     def start(self) -> None:
         """Start it again on the same data."""
         self._control("-l", str(self.folder / "log"), "-o", f'-k {self.folder} -h ""', "start")
@@ -81,6 +89,12 @@ class Postgres:
 
         options = ("-w", "-D", str(self.folder), *arguments)
         pgexec("pg_ctl", options, bin_path=self._server.bin_path, user=self._server.system_user, timeout=30)
+
+    def tool(self, name: str, *arguments: str) -> None:
+        """Run one of the programs that come with the server, as `pg_dump`, against it."""
+        program = Path(self._server.bin_path, name)
+        command = [str(program), "-h", str(self.folder), "-U", "postgres", *arguments]
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
 
     async def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
@@ -115,7 +129,16 @@ def postgres() -> Iterator[Postgres]:
     # Of root's: a server never runs as root, and must be able to reach its folder. A path of a socket is short.
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="jf-pg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="jf-pg-", dir=_fast_folder()) as folder:
         Path(folder).chmod(0o755)
         with running(Path(folder) / "data") as server:
             yield server
+
+
+def _fast_folder() -> str | None:
+    """Memory, where there is enough of it: each test copies a database, and nothing of it is to last."""
+    memory = Path("/dev/shm")  # a folder of our own is made in it
+    try:
+        return str(memory) if shutil.disk_usage(memory).free >= _ROOMY_BYTES else None
+    except OSError:
+        return None

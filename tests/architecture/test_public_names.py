@@ -10,6 +10,7 @@ from tests.architecture.house import SOURCES, code_folders
 
 PACKAGES = [
     "jackfield",
+    "jackfield.backup",
     "jackfield.capabilities",
     "jackfield.channels",
     "jackfield.connections",
@@ -23,6 +24,8 @@ PACKAGES = [
     "jackfield.isolation",
     "jackfield.jobs",
     "jackfield.lifecycle",
+    "jackfield.live",
+    "jackfield.nodes",
     "jackfield.notifications",
     "jackfield.quotas",
     "jackfield.records",

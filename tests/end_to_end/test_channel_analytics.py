@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+from jackfield.http import Caller
+from jackfield.live import Stream
 from tests.server.channels.house import House, running
 
 
@@ -34,9 +37,26 @@ async def test_what_is_said_on_telegram_is_counted_once_whatever_is_delivered_ag
         assert await shown(house) == first
         assert len(house.telegram.sent) == 3
 
-        # The widget follows what is said.
+        # The widget follows what is said, and whoever listens hears of it.
+        listener = Caller("owner", "acme", token_id="listener")
+        stream, _ = await house.platform.live.open("acme", listener, frozenset({"widget", "installation", "delivery"}))
         await house.says("one more", user=3)
+        heard = await next_of(stream, "widget")
+        assert b'"slot":"Dashboard.Widgets"' in heard
+        assert b'"plugin":"channel-analytics"' in await next_of(stream, "delivery")
         assert await shown(house) == {"total": 7, "today": 7, "week": 7, "users": 3}
+        await house.ask("POST", "/plugins/channel-analytics/deactivate")
+        assert b'"operation":{' in await next_of(stream, "installation")
+        house.platform.live.leave(stream)
+
+
+async def next_of(stream: Stream, kind: str) -> bytes:
+    """The next event of a kind."""
+    async with asyncio.timeout(15):
+        while (event := await stream.next()) is not None:
+            if event.kind == kind and event.plugin == "channel-analytics":
+                return event.frame
+    raise AssertionError("the stream has ended")
 
 
 async def shown(house: House) -> dict[str, Any]:

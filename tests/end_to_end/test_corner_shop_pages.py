@@ -30,11 +30,11 @@ FLAGS = [
 ]
 SHOP, CLINIC = "/t/corner-shop", "/t/harbour-clinic"
 
-# Objects to early bookings, and has a widget that always fails.
+# Objects to early bookings, and has a widget that always fails and one that changes.
 STRICT = """
 import jackfield_sdk as jf
 
-plugin = jf.Plugin("opening-hours", version="1.0.0", name="Opening hours")
+plugin = jf.Plugin("opening-hours", version="1.0.0", name="Opening hours", permissions=["storage"])
 
 
 @plugin.filter("booking.beforeCreate")
@@ -52,6 +52,18 @@ def broken(ctx: jf.Context, customer: jf.hooks.Customer) -> jf.ui.Text:
 @plugin.widget("Product.Details", title="Opening hours")
 def cheeky(ctx: jf.Context, product: jf.hooks.Product) -> jf.ui.Column:
     return jf.ui.Column([jf.ui.Text("<b id='injected'>bold</b>"), jf.ui.Badge("sold & loved", tone="success")])
+
+
+@plugin.widget("Dashboard.Widgets", title="Guests")
+def guests(ctx: jf.Context, context: dict[str, object]) -> jf.ui.Text:
+    return jf.ui.Text(f"{ctx.storage.get('guests', 0)} inside")
+
+
+@plugin.function()
+def enters(ctx: jf.Context) -> int:
+    number = ctx.storage.increment("guests")
+    ctx.widgets.refresh("guests")
+    return number
 """
 
 
@@ -139,7 +151,7 @@ def opening_hours(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> str:
         )
     assert published.status_code == 201, published.text
     with demo.api(demo.token("corner-shop", "owner")) as api:
-        installed = api.post("/api/plugins/install", json={"slug": "opening-hours", "grants": []})
+        installed = api.post("/api/plugins/install", json={"slug": "opening-hours", "grants": ["storage"]})
     assert installed.status_code == 201, installed.text
     return "opening-hours"
 
@@ -305,6 +317,22 @@ def test_a_failing_widget_does_not_break_its_page_and_markup_is_shown_as_text(
     expect(page.locator("#injected")).to_have_count(0)
     page.goto(f"{demo.url}{SHOP}/plugins/{opening_hours}")
     expect(page.get_by_text("on purpose").first).to_be_visible()
+
+
+@pytest.mark.browser
+def test_a_widget_that_changes_is_shown_anew_without_loading_the_page(
+    demo: Demo, page: Page, opening_hours: str
+) -> None:
+    sign_in(page, demo, "Rosa Lindqvist")
+    page.evaluate("window.isTheSame = true")
+    widget = page.locator(f"[data-slot='Dashboard.Widgets'] [data-plugin='{opening_hours}']")
+    expect(widget).to_contain_text("0 inside")
+    with demo.api(demo.token("corner-shop", "member")) as api:
+        for number in (1, 2):
+            called = api.post(f"/api/plugins/{opening_hours}/functions/enters", json={"arguments": {}})
+            assert called.json()["output"] == number, called.text
+            expect(widget).to_contain_text(f"{number} inside")
+    assert page.evaluate("window.isTheSame")
 
 
 def test_members_neither_install_nor_refund(demo: Demo) -> None:

@@ -16,8 +16,8 @@ from tests.end_to_end.clinic import MONDAY, fill, surface
 from tests.end_to_end.published import House, published
 
 HISTORY = {
-    "jf_audit", "jf_handler_costs", "jf_idempotency", "jf_lifecycle_operations", "jf_lifecycle_steps",
-    "jf_data_changes", "jf_plugins",
+    "jf_audit", "jf_audit_heads", "jf_handler_costs", "jf_idempotency", "jf_lifecycle_operations", "jf_lifecycle_steps",
+    "jf_data_changes", "jf_live_events", "jf_plugins", "jf_retention_runs",
 }  # fmt: skip
 """What tells of the past, and is to stay: who did what, and which of the tenant's own data a plugin has changed."""
 

@@ -46,10 +46,15 @@ def _interpreter_for_everybody(home: str) -> str | None:
 def test_nothing_escapes_from_an_ordinary_user() -> None:
     with tempfile.TemporaryDirectory() as home:
         interpreter = _interpreter_for_everybody(home)
-        if interpreter is None:
-            pytest.skip("no Python of this version that an ordinary user may run, or a checkout only root may read")
-        files = [f"tests/hostile/{name}" for name in _SUITES]
-        done = _as_nobody([interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files], home, 880)
+        suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/hostile/{name}" for name in _SUITES)]
+        if interpreter is not None:
+            done = _as_nobody([interpreter, *suite], home, 880)
+        else:  # no Python that an ordinary user may run, or a checkout only root may read: at least the level is tried
+            environment = {**os.environ, "JACKFIELD_HOSTILE_LEVELS": "unprivileged"}
+            done = subprocess.run(
+                [sys.executable, *suite], check=False, capture_output=True, text=True, timeout=880, cwd=_ROOT,
+                env=environment,
+            )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed

@@ -35,6 +35,7 @@ def test_messages_and_people_are_counted_by_day() -> None:
     platform.channel_message("Sunday", user_id="3", id="e", sent_at="2026-03-01T08:00:00+00:00")
     platform.channel_message("long ago", user_id="4", id="f", sent_at="2026-02-20T08:00:00+00:00")
     sent(platform, "42:1")
+    assert set(platform.refreshed) == {"panel"}
     figures = platform.call("GetFigures")
     counted = {name: figures[name] for name in ("total", "received", "sent", "today", "week", "users")}
     assert counted == {"total": 7, "received": 6, "sent": 1, "today": 4, "week": 5, "users": 4}

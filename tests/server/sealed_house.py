@@ -129,6 +129,8 @@ def early(ctx: jf.Context, ping: Thing) -> None:
 
 @plugin.on("ping.broken", retries=0)
 def broken(ctx: jf.Context, ping: Thing) -> None:
+    ctx.storage.set("half", True)
+    assert ctx.storage.get("half")
     raise RuntimeError("broken")
 
 

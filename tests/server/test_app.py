@@ -17,7 +17,7 @@ from jackfield.isolation import doctor
 from jackfield_sandbox.layers import Layer
 from tests.server.conftest import client
 
-OPEN = {"/api/health"}
+OPEN = {"/api/health", "/healthz", "/readyz"}
 """Paths that need no token, and refuse nothing."""
 
 

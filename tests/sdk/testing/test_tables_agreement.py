@@ -251,7 +251,7 @@ async def compare(url: str, installation: str, calls: list[tuple[str, dict[str, 
     numbers = itertools.count(1)
     with pytest.MonkeyPatch.context() as patch:
         # Ids of one millisecond are in no order.
-        patch.setattr(real_rows, "new_id", lambda kind: f"{kind}_{next(numbers):08}")
+        patch.setattr(real_rows, "next_id", lambda kind: f"{kind}_{next(numbers):08}")
         await _compare(url, installation, calls)
 
 

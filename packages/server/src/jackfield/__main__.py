@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 _LEVELS = ("strict", "unprivileged", "none")
 _OPERATOR = "operator:command-line"
+_FREE_BYTES = 500_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--matrix", action="store_true", help="switch off each layer in turn and show what gets through"
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--data", type=Path, metavar="DIR", help="look at this node's folder too: disk, keys, database")
     doctor.set_defaults(run=_doctor)
 
     token = commands.add_parser("token", help="issue a token, also when nobody has one yet")
@@ -87,6 +89,37 @@ def _parser() -> argparse.ArgumentParser:
             parsed.add_argument("key", help="id of the key, as `status` has it")
         parsed.set_defaults(run=_keys, verb=verb)
 
+    audit = commands.add_parser("audit", help="look through the audit trails, without a server")
+    audit_verbs = audit.add_subparsers(required=True, metavar="VERB")
+    verify = audit_verbs.add_parser(
+        "verify",
+        help="say whether something was changed, removed, put in or cut off, and where first",
+        epilog="Ends that this node has noted in its data folder are looked for by themselves. Exit status 1 when a "
+        "trail is not whole.",
+    )
+    _data(verify)
+    verify.add_argument("--tenant", help="only this one's; `-` for the platform's own (default: all)")
+    verify.add_argument("--head", action="append", default=[], help="a signed end that was kept elsewhere")
+    verify.add_argument("--json", action="store_true", help="for programs")
+    verify.set_defaults(run=_audit)
+
+    backup = commands.add_parser(
+        "backup",
+        help="write what a node keeps into one file, while it runs",
+        epilog="With JACKFIELD_DATABASE_URL the database is not in it: dump that first, then run this.",
+    )
+    _data(backup)
+    backup.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a file that is not there yet")
+    backup.add_argument("--without-keys", action="store_true", help="leave the key file out; keep it elsewhere")
+    backup.add_argument("--passphrase-file", type=Path, metavar="FILE", help="lock the keys with the file's first line")
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="make a data folder of a backup")
+    restore.add_argument("backup", type=Path, metavar="FILE")
+    _data(restore)
+    restore.add_argument("--passphrase-file", type=Path, metavar="FILE", help="what the keys were locked with")
+    restore.set_defaults(run=_restore)
+
     openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
     openapi.set_defaults(run=_openapi)
     return parser
@@ -109,6 +142,7 @@ def _serve(options: argparse.Namespace) -> int:
     return serve(
         platform.asgi, options.host, options.port,
         drain=platform.drain, drain_s=settings.drain_s, shutdown_s=settings.shutdown_s,
+        node_id=platform.database.node_id, log_form=settings.log_form, log_level=settings.log_level,
     )  # fmt: skip
 
 
@@ -153,7 +187,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.matrix:
         return _print_matrix(asyncio.run(matrix(level, default_cache())), as_json=options.json)
     report = asyncio.run(examine(level, default_cache(), without=without))
-    database = asyncio.run(_examine_database())
+    database = [*_examine_folder(options.data), *asyncio.run(_examine_database(options.data))]
     if options.json:
         findings = [
             {"name": f.name, "ok": f.is_good, "says": f.says, "layer": f.layer or None} for f in report.findings
@@ -173,18 +207,51 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if report.is_clean and all(finding.is_good for finding in database) else 1
 
 
-async def _examine_database() -> list[Any]:
-    """Of the database that the environment names; nothing when it names none."""
-    from jackfield.db import Database
-    from jackfield.db.doctor import examine
+def _examine_folder(data: Path | None) -> list[Any]:
+    """The disk that the node's folder is on, and whether the keys can be read."""
+    import shutil
+
+    from jackfield.capabilities import load_keys
+    from jackfield.db.doctor import DatabaseFinding
     from jackfield.settings import Settings
 
-    settings = Settings()
-    if settings.database_url is None:
+    if data is None:
         return []
-    database = Database(settings.database_url, settings.database)
+    if not data.is_dir():
+        return [DatabaseFinding("folder", False, "there is no such data folder")]
+    disk = shutil.disk_usage(data)
+    says = f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB are free"
+    found = [DatabaseFinding("disk", disk.free > max(_FREE_BYTES, disk.total // 50), says)]
     try:
-        return await examine(database)
+        keys = load_keys(Settings(data_dir=data))
+        return [*found, DatabaseFinding("keys", True, f"{len(keys.by_id)}, {keys.current} encrypts")]
+    except JackfieldError as error:
+        return [*found, DatabaseFinding("keys", False, f"{error} [{error.code}]")]
+
+
+async def _examine_database(data: Path | None) -> list[Any]:
+    """Of the database that the environment names, or that is in the folder; nothing when there is none."""
+    from jackfield.db import Database
+    from jackfield.db.doctor import SCHEMA, examine
+    from jackfield.health import examine as examine_health
+    from jackfield.jobs import examine as examine_jobs
+    from jackfield.nodes import examine as examine_nodes
+    from jackfield.records.retention import examine as examine_retention
+    from jackfield.settings import Settings
+
+    settings = Settings() if data is None else Settings(data_dir=data)
+    if settings.database_url is None and (data is None or not settings.database_file.exists()):
+        return []
+    database = Database(settings.url, settings.database)
+    try:
+        found: list[Any] = await examine(database)
+        # Other faults of the database, such as its clock, do not keep its rows from being read.
+        if any(finding.name == SCHEMA and finding.is_good for finding in found):
+            found += await examine_jobs(database)
+            found.append(await examine_health(database))
+            found.append(await examine_retention(database))
+            found.append(await examine_nodes(database))
+        return found
     finally:
         await database.close()
 
@@ -215,6 +282,7 @@ async def _issue(options: argparse.Namespace) -> int:
     platform = Platform(_settings(options))
     try:
         await migrate.upgrade(platform.database)
+        await platform.open_trail()
         if options.role in ("owner", "admin", "member"):
             if options.tenant is None:
                 print("error: --tenant is needed for this role", file=sys.stderr)
@@ -247,6 +315,7 @@ async def _look_after_keys(options: argparse.Namespace) -> int:
     try:
         await migrate.upgrade(platform.database)
         await rotation.start()
+        await platform.open_trail()
         match options.verb:
             case "rotate":
                 await rotation.rotate(_OPERATOR)
@@ -268,6 +337,84 @@ async def _look_after_keys(options: argparse.Namespace) -> int:
         print(f"{key.id:<12} {state:<11} needed by {needed}" + (f" ({', '.join(notes)})" if notes else ""))
     print(f"{status.tenants} tenants; still to be encrypted anew: {status.remaining}")
     return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    return asyncio.run(_verify_trails(options))
+
+
+async def _verify_trails(options: argparse.Namespace) -> int:
+    from jackfield.app import Platform
+
+    platform = Platform(_settings(options))
+    found: list[dict[str, Any]] = []
+    try:
+        await platform.open_trail(is_reading=True)
+        for tenant_id in [options.tenant] if options.tenant else await platform.trail.tenants():
+            verdict = await platform.trail.verify(tenant_id, options.head)
+            fault = verdict.fault
+            told = {"kind": fault.kind, "seq": fault.seq, "says": fault.says} if fault else None
+            head = None if verdict.head is None else verdict.head.token
+            found.append(
+                {
+                    "tenant_id": tenant_id, "is_good": verdict.is_good, "entries": verdict.entries,
+                    "first": verdict.first, "removed": verdict.removed, "adopted": verdict.adopted,
+                    "anchor": verdict.anchor, "fault": told, "head": head,
+                }
+            )  # fmt: skip
+            if not options.json:
+                says = f"{fault.kind} at {fault.seq}: {fault.says}" if fault else f"{verdict.entries} entries"
+                name = "the platform" if tenant_id == "-" else tenant_id
+                print(f"{'FAIL' if fault else 'ok  '}  {name:<42} {says}", flush=True)
+    finally:
+        await platform.database.close()
+    is_good = all(trail["is_good"] for trail in found)
+    if options.json:
+        print(json.dumps({"is_good": is_good, "trails": found}, indent=2))
+    return 0 if is_good else 1
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from jackfield.backup import back_up
+    from jackfield.settings import Settings
+
+    settings = Settings(data_dir=options.data)
+    done = back_up(
+        settings.data_dir, options.output, with_database=settings.database_url is None,
+        with_keys=not options.without_keys, passphrase=_passphrase(options),
+    )  # fmt: skip
+    print(f"{done.files} files, {done.size_bytes / 1e6:.1f} MB: {done.path}")
+    if not done.has_database:
+        print("the database is not in it: it is another server's, which has tools of its own (pg_dump)")
+    if done.keys == "plain":
+        print("the keys are in it: whoever can read the file can read the secrets (see --passphrase-file)")
+    elif done.keys == "none":
+        print("the keys are not in it: without them its secrets cannot be read")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from jackfield.backup import restore
+
+    done = restore(options.backup, options.data, passphrase=_passphrase(options))
+    print(f"{done.files} files of {done.made_at}, version {done.version}, are in {options.data}")
+    if not done.has_database:
+        print("the database was not in it: restore that with its own tools")
+    if not done.has_keys:
+        print("the keys were not in it: put secret.key there, or set JACKFIELD_SECRET_KEY, before a node starts")
+    return 0
+
+
+def _passphrase(options: argparse.Namespace) -> str | None:
+    path: Path | None = options.passphrase_file
+    if path is None:
+        return None
+    try:
+        return (path.read_text(encoding="utf-8").splitlines() or [""])[0]
+    except (OSError, UnicodeError) as error:
+        from jackfield.backup import PassphraseError
+
+        raise PassphraseError(f"the passphrase cannot be read: {error}") from error
 
 
 def _openapi(_options: argparse.Namespace) -> int:

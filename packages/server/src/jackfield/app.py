@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, overload
 
@@ -12,7 +12,7 @@ import structlog
 from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 from prometheus_client.core import Metric
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -28,35 +28,57 @@ from jackfield import (
     isolation,
     jobs,
     lifecycle,
+    live,
     notifications,
     quotas,
     records,
     webhooks,
 )
 from jackfield import channels as channels_
+from jackfield import nodes as nodes_
 from jackfield import registry as registry_
 from jackfield import tenants as tenants_
+from jackfield.channels.models import MessageRow
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database, DatabaseUnavailableError, Notices, is_unavailable, migrate
+from jackfield.data_adapters.models import DataChange
+from jackfield.db import (
+    Database,
+    DiskFullError,
+    Notices,
+    database_figures,
+    is_disk_full,
+    is_unavailable,
+    migrate,
+    unavailable,
+)
+from jackfield.errors import JackfieldError
 from jackfield.extension_points import FilterRun, FunctionResult, WidgetResult
 from jackfield.http import (
     BodyLimitMiddleware,
+    FiguresMiddleware,
+    HttpFigures,
     IdempotencyMiddleware,
+    OriginMiddleware,
     TraceMiddleware,
     TranslationMiddleware,
     add_problem_handlers,
+    probes_router,
 )
 from jackfield.isolation import doctor
+from jackfield.jobs.models import Delivery, OutboxEvent
+from jackfield.notifications.models import NotificationDelivery, NotificationRow
 from jackfield.settings import Settings
 from jackfield.surface import Surface
 from jackfield.tasks import together
 from jackfield.tracing import Tracing
+from jackfield.webhooks.models import AttemptRow
 from jackfield_sdk import wire
 
 __all__ = ["Platform", "SelfAttackError", "Tenant"]
 
 _log = structlog.get_logger("jackfield")
 _POOL_SLACK = 64 * 1024
+_FOREVER_DAYS = 36_500
 _DELIVERIES_FOR_S = 15.0
 """For how long deliveries are not counted again for the monitoring system."""
 
@@ -160,6 +182,7 @@ class Platform:
 
     Attributes:
         is_draining: Whether this node has said that it is about to stop.
+        metric_sources: What `GET /metrics` tells, in groups.
         asgi: The HTTP API, an ASGI application. Mount it at the root; its paths begin with `/api`.
     """
 
@@ -170,6 +193,7 @@ class Platform:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.database = Database(settings.url, settings.database)
         self.notices = Notices(self.database)
+        self.nodes = nodes_.Nodes(self.database, self.clock, version=jackfield.__version__)
         vault = capabilities.Vault(capabilities.load_keys(settings), lambda: capabilities.load_keys(settings))
         self._tracing = Tracing() if settings.tracing else None
         self.quotas = quotas.Quotas(self.database, settings, self.clock)
@@ -185,9 +209,14 @@ class Platform:
         )
         self.figures = records.Figures(tenants=settings.metrics_tenants)
         self.recorder = records.Recorder(
-            self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe
+            self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe, prunes=False
         )
-        self.records = records.Records(self.database, self.recorder, self.clock)
+        self.audit_keys = records.AuditKeys()
+        self.audit_keys.reload = self._load_audit_keys
+        records.use_keys(self.database, self.audit_keys)
+        self.audit_anchors = records.Anchors(self.database, self.audit_keys, settings.data_dir, self.clock)
+        self.trail = records.Trail(self.database, self.audit_keys, self.audit_anchors, self.clock)
+        self.records = records.Records(self.database, self.recorder, self.clock, trail=self.trail)
         self.egress = egress.Egress(
             settings.egress,
             charge=self._charge_egress,
@@ -218,6 +247,7 @@ class Platform:
         )
         lines = channels_.Lines(channels_.Telegram(self.egress, settings.telegram_api))
         sending = channels_.Sending(self.database, lines, self.clock)
+        self.live = live.Hub(self.database, self.clock)
         gate = capabilities.Gate(
             self.database,
             vault,
@@ -234,6 +264,7 @@ class Platform:
             plugin_calls=calls,
             notifications=self.notifications,
             gateway_calls=sending,
+            live=self.live,
         )
         self.notifications.sealer = lines.sealer = gate.envelope
         self.courier = notifications.Courier(
@@ -241,7 +272,8 @@ class Platform:
             gate.envelope,
             letters,
             None if settings.smtp.host is None else notifications.Mailer(settings.smtp),
-            settings.notifications,
+            # What is old is dropped by `retention`, as everywhere below.
+            settings.notifications.model_copy(update={"keep_days": _FOREVER_DAYS}),
             self.clock,
             sender=settings.smtp.sender,
             sender_name=settings.smtp.sender_name,
@@ -296,12 +328,16 @@ class Platform:
             clock=self.clock,
             data_dir=settings.data_dir,
             flush_records=self._write_down,
+            node_id=self.database.node_id,
+            is_gone=self.nodes.gone.__contains__,
             policy_of=self.quotas.policy,
             kept=lifecycle.Kept(settings.rollback_releases, settings.rollback_days),
             move_limit=settings.update_rows,
         )
         inventory = lifecycle.Inventory(self.database)
+        self.live.slugs_of = inventory.slugs_by_id
         self.housekeeping, self.leaks = gate.housekeeping, gate.leaks
+        self._envelope = gate.envelope
         self.rotation = capabilities.Rotation(
             self.database, gate.envelope, settings, inventory.slugs_of, self.clock
         )  # fmt: skip
@@ -321,14 +357,18 @@ class Platform:
             is_busy=lambda: self.isolates.stats().waiting > 0,
         )
         self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
-        self.events = extension_points.Events(self.database, self.surface, self.active, self.invoker)
+        self.events = extension_points.Events(
+            self.database, self.surface, self.active, self.invoker, tracing=self._tracing
+        )  # fmt: skip
         self.events.audience = channels_.Audience(self.database)
         self.functions = extension_points.Functions(self.active, self.invoker)
         self.channels = channels_.Channels(self.database, lines, self.active, settings.public_url, self.clock)
         self.intake = channels_.Intake(self.database, self.clock)
         self._talking = channels_.Talking(self.database, self.intake, settings.channels, self.clock)
         self._offering = channels_.Offering(self.database, self.active, self.functions)
-        self._polling = channels_.Polling(self.database, self.channels, self.intake, lines, self.clock)
+        self._polling = channels_.Polling(
+            self.database, self.channels, self.intake, lines, self.clock, keep_for=None
+        )  # fmt: skip
         calls.connect(self.active, self.functions, self.clock)
         self.routes = extension_points.Routes(self.active, self.invoker)
         self.widgets = extension_points.Widgets(self.surface, self.active, self.invoker)
@@ -343,16 +383,24 @@ class Platform:
             self.active, self.invoker, self._webhook_addresses, webhooks.Intake(self.database, self.clock),
             gate.secrets, settings.webhooks, self.clock,
         )  # fmt: skip
-        self._webhook_upkeep = webhooks.Housekeeping(self.database, settings.webhooks, self.clock)
+        self._webhook_upkeep = webhooks.Housekeeping(
+            self.database, settings.webhooks, self.clock, drops_attempts=False
+        )  # fmt: skip
         self._delivering = extension_points.Delivering(
             self.events,
             {"schedule:": handlers, webhooks.EVENT_PREFIX: self.webhooks},
             {webhooks.ID_PREFIX: self.webhook_endpoints},
+            tracing=self._tracing,
         )
+        self._counted = jobs.Counted(self._delivering, self.clock)
         self.dispatcher = jobs.Dispatcher(
-            self.database, extension_points.Subscribing(self.events, self.webhook_endpoints), self._delivering,
-            self.clock,
-            tell_others=lambda: self.notices.hint(jobs.outbox.JOBS),
+            self.database, extension_points.Subscribing(self.events, self.webhook_endpoints), self._counted,
+            self.clock, jobs.DispatchSettings(keep_for=timedelta(days=_FOREVER_DAYS)),
+            tell_others=lambda: self.notices.hint(jobs.outbox.JOBS), owner=self.database.node_id,
+        )  # fmt: skip
+        self.retention = records.Retention(
+            self.database, self._kinds(), self.clock, limit_of=self._retention_limit,
+            every=timedelta(seconds=settings.retention.every_s),
         )  # fmt: skip
         self._listen()
         self.deliveries = jobs.Deliveries(self.database, self.clock)
@@ -360,6 +408,15 @@ class Platform:
         self._workers: list[asyncio.Task[None]] = []
         self._is_running = False
         self.is_draining = False
+        self._http_figures = HttpFigures()
+        self.metric_sources: list[records.Source] = [
+            self._node_figures,
+            self.figures.now,
+            self._counted.now,
+            records.cached(lambda: jobs.delivery_figures(self.database, self.clock), _DELIVERIES_FOR_S),
+            records.cached(lambda: health.breaker_figures(self.database), _DELIVERIES_FOR_S),
+            records.cached(lambda: nodes_.nodes_figures(self.nodes), _DELIVERIES_FOR_S),
+        ]
         self.asgi = self._build_asgi()
 
     def _charge_egress(self, tenant_id: str, installation_id: str, size: int) -> None:
@@ -369,6 +426,47 @@ class Platform:
 
     async def _endpoint_limit(self, tenant_id: str) -> int | None:
         return (await self.quotas.policy(tenant_id)).webhook_endpoints
+
+    async def _retention_limit(self, tenant_id: str) -> int | None:
+        if tenant_id == records.PLATFORM:
+            return None
+        return (await self.quotas.policy(tenant_id)).retention_days
+
+    def _kinds(self) -> list[records.Kind]:
+        """What is dropped when it is old, of all folders."""
+        kept, rows = self.settings.retention, records.Rows
+        is_done = ~exists().where(Delivery.event_id == OutboxEvent.id)
+        is_sent = ~exists().where(
+            NotificationDelivery.notification_id == NotificationRow.id, NotificationDelivery.finished_at.is_(None)
+        )
+        return [
+            *records.record_kinds(kept.invocations_days, kept.logs_days, kept.costs_days, kept.uses_days),
+            records.Kind(
+                "deliveries", "Events, and what became of them", kept.deliveries_days,
+                # Events that a delivery is left of stay; the deliveries go first.
+                [rows(Delivery, Delivery.finished_at), rows(OutboxEvent, OutboxEvent.fanned_out_at, is_done)],
+            ),
+            records.Kind(
+                "changes", "What plugins did to entities", self.settings.data_changes_days,
+                [rows(DataChange, DataChange.at)],
+            ),
+            records.Kind(
+                "notifications", "What plugins told members", self.settings.notifications.keep_days,
+                [rows(NotificationRow, NotificationRow.created_at, is_sent)],
+            ),
+            records.Kind(
+                "webhook_attempts", "Webhooks that were sent", self.settings.webhooks.keep_days,
+                [rows(AttemptRow, AttemptRow.at)],
+            ),
+            records.Kind(
+                "channel_messages", "What was said on channels", kept.channel_messages_days,
+                [rows(MessageRow, MessageRow.created_at)],
+            ),
+            records.Kind(
+                "audit", "Who changed what", kept.audit_days,
+                [records.TrailRows(self.audit_keys, self.clock)], is_evidence=True,
+            ),
+        ]  # fmt: skip
 
     async def _tell_admins(self, tenant_id: str, title: str, body: str) -> None:
         note = notifications.Note(title, body, "warning")
@@ -408,18 +506,21 @@ class Platform:
         loop = asyncio.get_running_loop()
         self._workers = [
             loop.create_task(self._guarded("notices", self.notices.run), name="notices"),
+            loop.create_task(self._guarded("nodes", self.nodes.run), name="nodes"),
             loop.create_task(self._guarded("recorder", self.recorder.run), name="recorder"),
             loop.create_task(self._guarded("dispatcher", self.dispatcher.run), name="dispatcher"),
             loop.create_task(self._guarded("schedules", self.schedules.run), name="schedules"),
             loop.create_task(self._guarded("health", self.health.run), name="health"),
             loop.create_task(self._guarded("quotas", self.quotas.run), name="quotas"),
             loop.create_task(self._guarded("lifecycle", self.lifecycle.run), name="lifecycle"),
-            loop.create_task(self._guarded("changes", self.changes.run), name="changes"),
+            loop.create_task(self._guarded("retention", self.retention.run), name="retention"),
             loop.create_task(self._guarded("housekeeping", self.housekeeping.run), name="housekeeping"),
             loop.create_task(self._guarded("courier", self.courier.run), name="courier"),
             loop.create_task(self._guarded("webhooks", self._webhook_upkeep.run), name="webhooks"),
             loop.create_task(self._guarded("connections", self.connected.run), name="connections"),
             loop.create_task(self._guarded("channels", self._polling.run), name="channels"),
+            loop.create_task(self._guarded("audit", self.audit_anchors.run), name="audit"),
+            loop.create_task(self._guarded("live", self.live.run), name="live"),
         ]
         _log.info("ready", isolation=self.settings.isolation, database=self.database.engine.dialect.name)
 
@@ -437,12 +538,14 @@ class Platform:
         """Say that this node is about to stop (`GET /api/health`: 503), so that no more work is sent to it; what comes
         all the same is done."""
         self.is_draining = True
+        self.live.close()
 
     async def stop(self) -> None:
         """Stop taking work, end isolates, write down what is in memory."""
         if not self._is_running:
             return
         self._is_running = False
+        self.live.close()
         await self.lifecycle.close()
         await self.dispatcher.stop()
         for worker in reversed(self._workers):
@@ -460,6 +563,8 @@ class Platform:
             await self.housekeeping.flush()
         with contextlib.suppress(Exception):  # as above
             await self.recorder.close()
+        with contextlib.suppress(Exception):  # as above
+            await self.nodes.close()
         await self.database.close()
 
     async def drain_events(self, timeout_s: float = 30.0) -> None:
@@ -477,12 +582,27 @@ class Platform:
         await migrate.verify(self.database)
         # Before anything is kept in memory, so that no change of it is missed.
         await self.notices.start()
+        await self.nodes.start()
         await self.quotas.start()
         await self.rotation.start()
+        await self.open_trail()
         await self.registry.start()
         if self.database.is_sqlite:
             # The only node there can be: what was under way when the last one died will never be answered.
             await self._answers.give_up_all()
+
+    async def open_trail(self, *, is_reading: bool = False) -> None:
+        """Read the keys of the audit trail: part of `start`, and of work on a database without starting.
+
+        Args:
+            is_reading: Whether to leave a trail from before there were chains as it is.
+        """
+        await self._load_audit_keys()
+        if not is_reading:
+            await self.audit_anchors.adopt()
+
+    async def _load_audit_keys(self) -> None:
+        await capabilities.load_audit_keys(self.database, self._envelope, self.audit_keys)
 
     def _listen(self) -> None:
         """What other nodes change is forgotten here."""
@@ -492,16 +612,28 @@ class Platform:
         notices.on(quotas.RULES, lambda _subject: self.quotas.sync())
         notices.on(jobs.outbox.JOBS, lambda _subject: self.dispatcher.wake())
         notices.on(webhooks.ENDPOINTS, self.webhook_endpoints.forget)
+        notices.on(connections.CONNECTIONS, self.connected.hear)
+        notices.on(live.LIVE, self.live.wake)
+        notices.on(health.BREAKERS, self.health.book.hear)
+        notices.on_gap(self.health.book.hear)
+        notices.on_gap(self.live.wake_all)
+        notices.on_gap(self.connected.forget_all)
         notices.on_gap(self.webhook_endpoints.forget_all)
         notices.on_gap(self.active.invalidate_all)
         notices.on_gap(self.tenants.forget_all)
         notices.on_gap(self.dispatcher.wake)
+        self.nodes.on_gone(self._take_over)
 
     def _hear_of_installation(self, subject: str) -> Awaitable[None]:
         tenant_id, _, installation_id = subject.partition(" ")
         self.active.invalidate(tenant_id)
         # Its isolates here may be those of a revision that is no more.
         return self.invoker.retire(installation_id)
+
+    async def _take_over(self, gone: Collection[str]) -> None:
+        """Nodes are gone: what they were doing is gone on with here, without waiting for their leases."""
+        self.dispatcher.take_over(gone)
+        await self.lifecycle.take_over()
 
     async def _attack_ourselves(self) -> None:
         if self.settings.isolation == "none":
@@ -526,7 +658,20 @@ class Platform:
         return [
             *records.node_figures(version, level, self.recorder.backlog),
             *isolation.pool_figures(self.isolates.stats()),
+            *database_figures(self.database, self.notices),
+            *self._http_figures.now(),
         ]
+
+    async def _has_started(self) -> bool:
+        # The schema is up to date by then, tenants are kept apart, and our own attacks were stopped.
+        return self._is_running and bool(self._workers)
+
+    async def _has_zygote(self) -> bool:
+        return self.supervisor.is_ready
+
+    async def _database_answers(self) -> bool:
+        async with self.database.read(None) as session:
+            return await session.scalar(select(1)) == 1
 
     async def _guarded(self, name: str, run: Any) -> None:
         """A worker that fails is started again: one bad row or a moment without a database must not stop all work."""
@@ -536,8 +681,12 @@ class Platform:
                 await run()
             except asyncio.CancelledError:
                 raise
-            except Exception:
-                _log.exception("worker failed", worker=name, again_in_s=delay_s)
+            except Exception as error:
+                if is_unavailable(error):
+                    # Expected, and of all workers at once: traces of each would only keep the node from its work.
+                    _log.warning("worker-put-off", worker=name, error=str(error)[:300], again_in_s=delay_s)
+                else:
+                    _log.exception("worker failed", worker=name, again_in_s=delay_s)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, 10.0)
             else:
@@ -575,12 +724,15 @@ class Platform:
             limit_bytes=self.settings.max_body_bytes,
             overrides=dict.fromkeys(uploads, self.settings.max_package_bytes),
         )
+        app.add_middleware(OriginMiddleware)
         app.add_middleware(TraceMiddleware, tracing=self._tracing)
         app.add_middleware(TranslationMiddleware, translate=_unavailable)
+        app.add_middleware(FiguresMiddleware, figures=self._http_figures)
         add_problem_handlers(app)
         app.router.routes.insert(0, extension_points.plugin_routes(self.routes, self.quotas.warning_of))
         app.include_router(tenants_.router(self.tenants))
         app.include_router(notifications.router(self.notifications))
+        app.include_router(nodes_.router(self.nodes))
         app.include_router(quotas.router(self.quotas, self.usage, self._operating))
         app.include_router(registry_.router(self.registry))
         # Before the life cycle's `/api/plugins/{slug}`: `ui-components` is no slug.
@@ -604,6 +756,7 @@ class Platform:
         app.include_router(lifecycle.keeping_router(self.lifecycle, self.files, self.leaks))
         app.include_router(capabilities.keys_router(self.rotation, self.housekeeping.wake))
         app.include_router(lifecycle.deliveries_router(self.lifecycle, self.deliveries))
+        app.include_router(lifecycle.delivery_log_router(self.lifecycle, self.deliveries))
         app.include_router(extension_points.schedules_router(self.lifecycle, self.schedules, self.deliveries))
         app.include_router(
             extension_points.webhooks_router(self.lifecycle, self.webhooks, self._webhook_addresses, self.deliveries)
@@ -613,17 +766,22 @@ class Platform:
         app.include_router(connections.router(self.connected.connections, self.connected.authorizations))
         app.include_router(channels_.inbound_router(self._talking, self.intake, self._offering))
         app.include_router(channels_.router(self.channels, self._offering, self.lifecycle))
+        app.include_router(live.router(self.live))
         app.include_router(records.router(self.records))
+        app.include_router(records.retention_router(self.retention))
         app.include_router(
             records.metrics_router(
-                [
-                    self._node_figures,
-                    self.figures.now,
-                    records.cached(lambda: jobs.delivery_figures(self.database), _DELIVERIES_FOR_S),
-                ],
+                self.metric_sources,
                 self.tenants,
                 token=self.settings.metrics_token,
                 is_open=self.settings.metrics_open,
+            )
+        )
+
+        app.include_router(
+            probes_router(
+                lambda: self.is_draining,
+                {"start": self._has_started, "isolates": self._has_zygote, "database": self._database_answers},
             )
         )
 
@@ -657,8 +815,10 @@ def _summary(report: doctor.Report | None) -> dict[str, Any] | None:
     return None if report is None else {"clean": report.is_clean, "checks": len(report.findings)}
 
 
-def _unavailable(error: Exception) -> DatabaseUnavailableError | None:
-    return DatabaseUnavailableError("the database did not answer", retry_after_s=1) if is_unavailable(error) else None
+def _unavailable(error: Exception) -> JackfieldError | None:
+    if is_disk_full(error):
+        return DiskFullError("there is no room for this on the node's disk", retry_after_s=30)
+    return unavailable(error, "the database did not answer") if is_unavailable(error) else None
 
 
 def _operation_id(route: APIRoute) -> str:

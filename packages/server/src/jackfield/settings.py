@@ -21,6 +21,7 @@ __all__ = [
     "NotificationSettings",
     "PlanSettings",
     "QuotaSettings",
+    "RetentionSettings",
     "Settings",
     "SmtpSettings",
     "WebhookSettings",
@@ -107,10 +108,19 @@ class PlanSettings(BaseModel):
     plugins: Amount = None
     webhook_endpoints: Amount = 20
     """How many addresses its events may be sent to."""
+    retention_days: Amount = 0
+    """For how many days a tenant may have its records kept, where it wishes for more than the platform's own time."""
 
 
 def _plan(
-    calls: int, cpu_s: int, egress_mb: int, concurrency: int, storage_mb: int, rows: int, plugins: int
+    calls: int,
+    cpu_s: int,
+    egress_mb: int,
+    concurrency: int,
+    storage_mb: int,
+    rows: int,
+    plugins: int,
+    retention_days: int,
 ) -> PlanSettings:
     """A plan in which one plugin may use a half of everything."""
 
@@ -125,13 +135,13 @@ def _plan(
             rows=rows // parts,
         )
 
-    return PlanSettings(tenant=share(1), plugin=share(2), plugins=plugins)
+    return PlanSettings(tenant=share(1), plugin=share(2), plugins=plugins, retention_days=retention_days)
 
 
 _PLANS = {
-    "free": _plan(6_000, 60, 50, 64, 128, 100_000, 20),
-    "pro": _plan(60_000, 240, 500, 128, 4 * 1024, 2_000_000, 100),
-    "enterprise": _plan(6_000_000, 2_400, 5_000, 1_024, 64 * 1024, 20_000_000, 500),
+    "free": _plan(6_000, 60, 50, 64, 128, 100_000, 20, 0),
+    "pro": _plan(60_000, 240, 500, 128, 4 * 1024, 2_000_000, 100, 365),
+    "enterprise": _plan(6_000_000, 2_400, 5_000, 1_024, 64 * 1024, 20_000_000, 500, 3_650),
 }
 
 
@@ -323,6 +333,34 @@ class ChannelSettings(BaseSettings):
     """Of an update that comes in."""
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)] | None
+"""None: for ever."""
+
+
+class RetentionSettings(BaseSettings):
+    """For how long records are kept, in days. Tenants may wish for less, and for more where their plan allows it.
+
+    What plugins did to the host's entities, notifications, and attempts of webhooks have settings of their own:
+    `data_changes_days`, `notifications.keep_days`, `webhooks.keep_days`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="JACKFIELD_RETENTION_", frozen=True)
+
+    invocations_days: Days = 30
+    logs_days: Days = 30
+    costs_days: Days = 90
+    """What each hour has cost; totals stay."""
+    uses_days: Days = 90
+    """On whose behalf grants were used; totals stay."""
+    deliveries_days: Days = 14
+    """Of events, after they ended."""
+    channel_messages_days: Days = 30
+    audit_days: Days = 730
+    """Of each trail, a sealed checkpoint stays."""
+    every_s: float = Field(default=3_600.0, gt=0)
+    """How often each kind is gone through, by one of the nodes."""
+
+
 class Settings(BaseSettings):
     """One node."""
 
@@ -366,6 +404,9 @@ class Settings(BaseSettings):
     """Whether everybody who reaches the port may read `GET /metrics`: which plugins run, how much, how they fail."""
     metrics_tenants: tuple[str, ...] = ()
     """Tenants that are told apart in the metrics, as JSON. Each adds as many series as it uses plugins."""
+    log_form: Literal["auto", "console", "json"] = "auto"
+    """Of the log that `serve` writes: by itself `console` on a terminal, else a JSON object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     tracing: bool = False
     """Whether to write OpenTelemetry spans; needs `jackfield[otel]`."""
     limits: LimitSettings = Field(default_factory=LimitSettings)
@@ -375,6 +416,7 @@ class Settings(BaseSettings):
     while the platform runs."""
     default_plan: str = "free"
     """Of tenants whose own plan nobody knows."""
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     smtp: SmtpSettings = Field(default_factory=SmtpSettings)
     notifications: NotificationSettings = Field(default_factory=NotificationSettings)

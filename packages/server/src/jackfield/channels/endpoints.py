@@ -85,7 +85,7 @@ def router(channels: Channels, offering: Offering, lifecycle: Lifecycle) -> APIR
     @routes.post("/{channel_id}/connect", operation_id="connectChannel", responses=problem_responses(403, 404))
     async def connect(caller: AdminCaller, channel_id: Id) -> ChannelOut:  # pyright: ignore[reportUnusedFunction]
         """Connect it, or connect it anew."""
-        return channel_out(await channels.connect(caller.tenant, channel_id))
+        return channel_out(await channels.connect(caller.tenant, channel_id, actor=caller.subject))
 
     @routes.post("/{channel_id}/disconnect", operation_id="disconnectChannel", responses=problem_responses(403, 404))
     async def disconnect(caller: AdminCaller, channel_id: Id) -> ChannelOut:  # pyright: ignore[reportUnusedFunction]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base, TenantOwned
+from jackfield.db import SEALED, Base, TenantOwned
 
 __all__ = ["AssignmentRow", "ChannelRow", "MessageRow"]
 
@@ -37,7 +37,7 @@ class ChannelRow(TenantOwned, Base):
     kind: Mapped[str] = mapped_column(String(32))
     name: Mapped[str] = mapped_column(String(100))
     settings: Mapped[dict[str, Any]]
-    secret: Mapped[str | None] = mapped_column(Text)
+    secret: Mapped[str | None] = mapped_column(Text, info=SEALED)
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(300))
     identity: Mapped[str] = mapped_column(String(200))

@@ -39,8 +39,17 @@ class Polling:
     """One per node."""
 
     def __init__(
-        self, database: Database, channels: Channels, intake: Intake, lines: Lines, clock: Clock | None = None
+        self,
+        database: Database,
+        channels: Channels,
+        intake: Intake,
+        lines: Lines,
+        clock: Clock | None = None,
+        *,
+        keep_for: timedelta | None = _KEEP,
     ) -> None:
+        """`keep_for`: how old messages may grow; None where `records.Retention` sees to it."""
+        self._keep_for = keep_for
         self._database = database
         self._channels = channels
         self._intake = intake
@@ -158,10 +167,12 @@ class Polling:
 
     async def _sweep(self) -> None:
         now = self._clock.monotonic()
+        if self._keep_for is None:
+            return
         if self._swept is not None and now - self._swept < _SWEEP_S:
             return
         self._swept = now
         while True:
             async with self._database.write(None) as session:
-                if not await repository.forget_before(session, self._clock.now() - _KEEP):
+                if not await repository.forget_before(session, self._clock.now() - self._keep_for):
                     return

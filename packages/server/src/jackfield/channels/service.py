@@ -188,7 +188,7 @@ class Channels:
 
     # -- connecting --------------------------------------------------------------------------------------------------
 
-    async def connect(self, tenant_id: str, channel_id: str) -> ChannelRow:
+    async def connect(self, tenant_id: str, channel_id: str, *, actor: str = "platform:channels") -> ChannelRow:
         """Try the credentials and have what is said come in; the channel, connected or broken."""
         row = await self.get(tenant_id, channel_id)
         gateway, state, reason, more = self._lines.gateway(row.kind), "connected", None, dict[str, Any]()
@@ -203,7 +203,9 @@ class Channels:
             await gateway.set_up(line, hook)
         except JackfieldError as error:
             state, reason = "broken", str(error)[:300]
-        await self._note(row, state, reason, **more)
+        async with self._database.write(tenant_id) as session:
+            await repository.set_state(session, row.id, row.version, state, reason, self._now(), **more)
+            audit(session, tenant_id, actor, "channel.connect", channel_id, after={"state": state, "reason": reason})
         return await self.get(tenant_id, channel_id)
 
     async def disconnect(self, tenant_id: str, channel_id: str, *, actor: str) -> ChannelRow:

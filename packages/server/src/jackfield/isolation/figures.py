@@ -17,7 +17,10 @@ _COUNTERS = {
     "zygote_restarts": ("jackfield_zygote_restarts", "Zygotes that were started in place of one that died."),
     "zygote_rotations": ("jackfield_zygote_rotations", "Zygotes that were started in place of an old one."),
 }
-_MEMORY = {"memory_kb": "jackfield_isolates_memory_bytes", "memory_budget_kb": "jackfield_isolates_memory_budget_bytes"}
+_MEMORY = {
+    "memory_kb": ("jackfield_isolates_memory_bytes", "Memory of all isolates together."),
+    "memory_budget_kb": ("jackfield_isolates_memory_budget_bytes", "Memory that they may have together."),
+}
 _STATES = ("alive", "idle", "running", "waiting")
 
 
@@ -33,5 +36,5 @@ def pool_figures(stats: PoolStats) -> Iterable[Metric]:
         elif name in _COUNTERS:
             metrics.append(CounterMetricFamily(*_COUNTERS[name], value))
         elif name in _MEMORY:
-            metrics.append(GaugeMetricFamily(_MEMORY[name], "Memory of all isolates together.", value * 1024))
+            metrics.append(GaugeMetricFamily(*_MEMORY[name], value * 1024))
     return metrics

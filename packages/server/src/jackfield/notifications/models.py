@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base, TenantOwned
+from jackfield.db import SEALED, Base, TenantOwned
 
 __all__ = ["EndpointRow", "NotificationDelivery", "NotificationRow", "PreferenceRow", "UnsubscribeRow"]
 
@@ -118,7 +118,7 @@ class EndpointRow(TenantOwned, Base):
 
     member_id: Mapped[str] = mapped_column(String(64), _member(), primary_key=True)
     url: Mapped[str] = mapped_column(String(2000))
-    secret: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text, info=SEALED)
     created_at: Mapped[datetime]
 
 

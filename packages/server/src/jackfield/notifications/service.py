@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +24,7 @@ from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.ids import new_id
+from jackfield.live import happened
 from jackfield.notifications import repository
 from jackfield.notifications.errors import (
     NotificationMissingError,
@@ -35,6 +37,7 @@ from jackfield.notifications.errors import (
 from jackfield.notifications.models import EndpointRow, NotificationDelivery, NotificationRow, UnsubscribeRow
 from jackfield.notifications.notes import MORE, Note
 from jackfield.notifications.preferences import CHANNELS, Channel, wanted
+from jackfield.records import audit
 from jackfield.settings import NotificationSettings
 from jackfield.tenants import Member
 
@@ -123,6 +126,12 @@ class Notifications:
                 if row is not None:
                     new.append(row)
             await self._dispatch(session, tenant_id, installation_id, new, channels, now)
+            for row in new:
+                if row["in_app"]:
+                    told = {name: row[name] for name in ("id", "title", "level", "link")}
+                    happened(
+                        session, "notification", told, tenant_id=tenant_id, plugin=plugin, member_id=row["member_id"]
+                    )
         if new:
             self.on_due()
         return len(added) + len(crowded)
@@ -323,6 +332,9 @@ class Notifications:
                 row = EndpointRow(tenant_id=tenant_id, member_id=member_id)
                 session.add(row)
             row.url, row.secret, row.created_at = url, sealed, self._clock.now()
+            # Without the path, where some receivers have their keys.
+            host = urlsplit(url).netloc.rpartition("@")[2]
+            audit(session, tenant_id, f"member:{member_id}", "notification.webhook", member_id, after={"host": host})
         return secret
 
     async def drop_webhook(self, tenant_id: str, member_id: str) -> None:
@@ -336,6 +348,7 @@ class Notifications:
             if row is None:
                 raise WebhookMissingError("no webhooks are sent")
             await session.delete(row)
+            audit(session, tenant_id, f"member:{member_id}", "notification.webhook-drop", member_id)
 
     async def subscription(self, token: str) -> tuple[str, str, str]:
         """Whose e-mails a token can end: tenant, member, plugin.

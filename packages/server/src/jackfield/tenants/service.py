@@ -184,7 +184,7 @@ class TenantService:
         return member
 
     async def set_locale(self, tenant_id: str, member_id: str, locale: str | None) -> Member:
-        """The member's language from now on; None: what their browser says. Other nodes know within `cache_s`.
+        """The member's language from now on; None: what their browser says. Other nodes know at once.
 
         Raises:
             LanguageInvalidError: It names no language.
@@ -371,6 +371,7 @@ class TenantService:
             token_id=token.id,
             locale=locale,
             tenant_locale=tenant_locale,
+            token_name=token.name or None,
         )
         known = _Known(caller, token.expires_at, forget_at)
         if is_undisturbed:

@@ -125,7 +125,9 @@ def router(endpoints: Endpoints, deliveries: Deliveries) -> APIRouter:
         """Send it once more, under the same `webhook-id`."""
         await endpoints.active(caller.tenant, endpoint_id)
         await own(caller.tenant, endpoint_id, delivery_id)
-        return (await shown(caller.tenant, [await deliveries.replay(caller.tenant, delivery_id)]))[0]
+        replayed = await deliveries.replay(caller.tenant, delivery_id)
+        await endpoints.note_replay(caller.tenant, endpoint_id, delivery_id, caller.subject)
+        return (await shown(caller.tenant, [replayed]))[0]
 
     @routes.post(
         "/{endpoint_id}/replay", status_code=202, operation_id="replayWebhookEndpoint",

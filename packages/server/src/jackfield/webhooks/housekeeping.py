@@ -20,10 +20,22 @@ _BATCH = 2_000
 
 
 class Housekeeping:
-    """One per node."""
+    """One per node.
 
-    def __init__(self, database: Database, settings: WebhookSettings | None = None, clock: Clock | None = None) -> None:
+    Args:
+        drops_attempts: Not where `records.Retention` does.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: WebhookSettings | None = None,
+        clock: Clock | None = None,
+        *,
+        drops_attempts: bool = True,
+    ) -> None:
         self._database = database
+        self._drops_attempts = drops_attempts
         self._settings = settings or WebhookSettings()
         self._clock = clock or SystemClock()
 
@@ -35,10 +47,11 @@ class Housekeeping:
 
     async def prune(self) -> int:
         """Do it now; how many rows went."""
-        now = self._clock.now()
-        old = AttemptRow.at < now - timedelta(days=self._settings.keep_days)
-        attempts = select(AttemptRow.id).where(old).limit(_BATCH)
-        dropped = await self._drop(delete(AttemptRow).where(AttemptRow.id.in_(attempts)).returning(AttemptRow.id))
+        now, dropped = self._clock.now(), 0
+        if self._drops_attempts:
+            old = AttemptRow.at < now - timedelta(days=self._settings.keep_days)
+            attempts = select(AttemptRow.id).where(old).limit(_BATCH)
+            dropped = await self._drop(delete(AttemptRow).where(AttemptRow.id.in_(attempts)).returning(AttemptRow.id))
         # Keys are hashes: the same one of two webhooks is as good as impossible, and expires all the same.
         receipts = select(ReceiptRow.key).where(ReceiptRow.expires_at <= now).limit(_BATCH)
         expired = delete(ReceiptRow).where(ReceiptRow.key.in_(receipts), ReceiptRow.expires_at <= now)

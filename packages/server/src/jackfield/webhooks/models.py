@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jackfield.db import Base, TenantOwned
+from jackfield.db import SEALED, Base, TenantOwned
 
 __all__ = ["AddressRow", "AttemptRow", "EndpointRow", "ReceiptRow"]
 
@@ -30,7 +30,7 @@ class AddressRow(TenantOwned, Base):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(String(64))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    sealed: Mapped[str | None] = mapped_column(Text)
+    sealed: Mapped[str | None] = mapped_column(Text, info=SEALED)
     old_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     old_until: Mapped[datetime | None]
     made_at: Mapped[datetime]
@@ -74,8 +74,8 @@ class EndpointRow(TenantOwned, Base):
     description: Mapped[str] = mapped_column(String(500))
     events: Mapped[list[str]]
     is_active: Mapped[bool]
-    secret: Mapped[str] = mapped_column(Text)
-    old_secret: Mapped[str | None] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text, info=SEALED)
+    old_secret: Mapped[str | None] = mapped_column(Text, info=SEALED)
     old_until: Mapped[datetime | None]
     failing_since: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]

@@ -260,6 +260,11 @@ class Endpoints:
             )  # fmt: skip
         return count
 
+    async def note_replay(self, tenant_id: str, endpoint_id: str, delivery_id: str, actor: str) -> None:
+        """Say in the audit trail that one delivery is sent once more."""
+        async with self._database.write(tenant_id) as session:
+            audit(session, tenant_id, actor, "webhook-endpoint.replay", endpoint_id, after={"delivery": delivery_id})
+
     async def active(self, tenant_id: str, endpoint_id: str) -> EndpointRow:
         """One endpoint that is switched on.
 
