@@ -64,8 +64,7 @@ def _rows(name: str, **columns: TypeEngine[Any]) -> Any:
 
 def _place(value: str) -> Any:
     """Spelled out, so that a plan made for all parameters still fits the partial indexes."""
-    spelled: Any = literal_column(f"'{value}'")
-    return spelled
+    return literal_column(f"'{value}'", String())
 
 
 def _of_tenants(table: Table, order: Any, condition: Any, *columns: Any) -> Any:
