@@ -8,6 +8,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -113,6 +114,23 @@ class Client:
                 response.read()
                 raise problem_in(response)
             yield response.iter_bytes()
+
+    def save(self, out: Path, *path: str, **params: Any) -> int:
+        """Receive a file into `out`, which is there when all of it has come, and not before; how many bytes it has."""
+        part = out.with_name(f"{out.name}.part")
+        size = 0
+        try:
+            with self.download(*path, **params) as chunks, part.open("wb") as file:
+                for chunk in chunks:
+                    size += file.write(chunk)
+            # Only a whole one is put where it is looked for.
+            part.replace(out)
+        except OSError as error:
+            raise CliError(f"{out} cannot be written: {error.strerror}", code="file-unwritable") from error
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        return size
 
     def _send(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
         with _translated(self.url):

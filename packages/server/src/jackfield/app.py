@@ -78,7 +78,6 @@ __all__ = ["Platform", "SelfAttackError", "Tenant"]
 
 _log = structlog.get_logger("jackfield")
 _POOL_SLACK = 64 * 1024
-_FOREVER_DAYS = 36_500
 _DELIVERIES_FOR_S = 15.0
 """For how long deliveries are not counted again for the monitoring system."""
 
@@ -272,12 +271,12 @@ class Platform:
             gate.envelope,
             letters,
             None if settings.smtp.host is None else notifications.Mailer(settings.smtp),
-            # What is old is dropped by `retention`, as everywhere below.
-            settings.notifications.model_copy(update={"keep_days": _FOREVER_DAYS}),
+            settings.notifications,
             self.clock,
             sender=settings.smtp.sender,
             sender_name=settings.smtp.sender_name,
             public_url=settings.public_url,
+            prunes=False,  # `retention` does, as everywhere below
         )
         self.notifications.on_due = self.courier.wake
         self._machine = quotas.Machine.here()
@@ -395,7 +394,7 @@ class Platform:
         self._counted = jobs.Counted(self._delivering, self.clock)
         self.dispatcher = jobs.Dispatcher(
             self.database, extension_points.Subscribing(self.events, self.webhook_endpoints), self._counted,
-            self.clock, jobs.DispatchSettings(keep_for=timedelta(days=_FOREVER_DAYS)),
+            self.clock, jobs.DispatchSettings(keep_for=None),
             tell_others=lambda: self.notices.hint(jobs.outbox.JOBS), owner=self.database.node_id,
         )  # fmt: skip
         self.retention = records.Retention(

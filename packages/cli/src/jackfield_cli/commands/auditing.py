@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -118,23 +117,8 @@ def export(
     text: _Text = None,
 ) -> None:
     """Save the trail, the oldest entry first. That it was saved is an entry as well."""
-    part = out.with_name(f"{out.name}.part")
     wanted = {"actor": actor, "action": action, "target": target, "plugin": plugin, "since": since, "until": until}
-    size = 0
-    try:
-        with (
-            session.client.download("audit", "export", format=form.value, q=text, **wanted) as chunks,
-            part.open("wb") as saved,
-        ):
-            for chunk in chunks:
-                size += saved.write(chunk)
-        # Only a whole one is put where it is looked for.
-        part.replace(out)
-    except OSError as error:
-        raise CliError(f"{out} cannot be written: {error.strerror}", code="file-unwritable") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    size = session.client.save(out, "audit", "export", format=form.value, q=text, **wanted)
     answer: dict[str, Any] = {"file": str(out), "bytes": size, "format": form.value}
     session.terminal.answer(answer, lambda: done(f"the audit trail is saved to {out}, {size} bytes"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,6 @@ import typer
 
 from jackfield_cli.arguments import Installed
 from jackfield_cli.command import Session, remote
-from jackfield_cli.errors import CliError
 from jackfield_cli.installation import path_of
 from jackfield_cli.views import done, listing
 
@@ -50,21 +48,6 @@ def export(
     ] = Format.JSONL,
 ) -> None:
     """Save all rows of one of a plugin's tables."""
-    part = out.with_name(f"{out.name}.part")
-    size = 0
-    try:
-        with (
-            session.client.download("plugins", path_of(slug), "tables", table, "export", format=form.value) as chunks,
-            part.open("wb") as file,
-        ):
-            for chunk in chunks:
-                size += file.write(chunk)
-        # Only a whole one is put where it is looked for.
-        part.replace(out)
-    except OSError as error:
-        raise CliError(f"{out} cannot be written: {error.strerror}", code="file-unwritable") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    size = session.client.save(out, "plugins", path_of(slug), "tables", table, "export", format=form.value)
     answer: dict[str, Any] = {"file": str(out), "bytes": size, "format": form.value}
     session.terminal.answer(answer, lambda: done(f"{table} of {slug} is saved to {out}, {size} bytes"))

@@ -23,7 +23,7 @@ from jackfield.channels.schemas import (
 )
 from jackfield.channels.service import HOOKS_PATH
 from jackfield.channels.talking import Talking, chat_of, new_session
-from jackfield.http import BodyTooLargeError, problem_responses
+from jackfield.http import problem_responses, read_body
 from jackfield.http.caller import bearer_token
 from jackfield.ids import new_id
 from jackfield_sdk.wire import Caller
@@ -46,7 +46,7 @@ def inbound_router(talking: Talking, intake: Intake, offering: Offering) -> APIR
     ) -> Response:
         """An update of Telegram's. It is answered when it is kept; until then Telegram sends it again."""
         channel = await talking.hook(token, secret)
-        body = await _body(request, talking.settings.body_bytes)
+        body = await read_body(request, talking.settings.body_bytes)
         try:
             given = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -164,14 +164,3 @@ def _reply(row: MessageRow) -> ReplyOut:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
-
-
-async def _body(request: Request, limit_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit_bytes:
-            raise BodyTooLargeError(f"The body is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
-        parts.append(part)
-    return b"".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -33,7 +32,6 @@ BATCH = 500
 """Changes that one request takes back at most."""
 _PRUNED = 1_000
 _LATER = 1_000
-_ROUND_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +178,6 @@ class Changes:
             dropped += result.rowcount
             if result.rowcount < _PRUNED:
                 return dropped
-
-    async def run(self) -> None:
-        """Drop what is too old, every hour, until it is cancelled."""
-        while True:
-            await self.prune()
-            await asyncio.sleep(_ROUND_S)
 
     async def _revert(self, change: DataChange, actor: str) -> DataChange:
         number, tenant_id = change.id, change.tenant_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from jackfield.db.engine import Database
 from jackfield.db.errors import (
+    DATABASE_FAILURES,
     DatabaseBusyError,
     DatabaseFullError,
     DatabaseUnavailableError,
@@ -22,6 +23,7 @@ from jackfield.db.models import SEALED, Base, TenantOwned, UtcDateTime
 from jackfield.db.notices import Notices, tell
 
 __all__ = [
+    "DATABASE_FAILURES",
     "SEALED",
     "Base",
     "Database",

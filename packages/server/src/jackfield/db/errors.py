@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from jackfield.errors import JackfieldError, UnavailableError
 
 __all__ = [
+    "DATABASE_FAILURES",
     "DatabaseBusyError",
     "DatabaseFullError",
     "DatabaseRoleError",
@@ -23,6 +24,8 @@ __all__ = [
     "unavailable",
 ]
 
+DATABASE_FAILURES = (DBAPIError, PoolTimeoutError, OSError)
+"""What work on the database may raise that is not our own: who waits for the database to come back catches these."""
 _AWAY = ("08", "53", "57P", "57014", "25006", "40001", "40P01", "55P03", "3D000")
 """SQLSTATEs, or their beginnings: connection lost, no resources, shutting down, time is up, a standby, a serialization
 failure, a deadlock, a lock not to be had in time, no such database."""

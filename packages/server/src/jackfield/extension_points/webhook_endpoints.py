@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from jackfield.extension_points.routes import RouteRequest
 from jackfield.extension_points.webhooks import Webhooks
-from jackfield.http import AdminCaller, BodyTooLargeError, Page, PageParams, problem_responses
+from jackfield.http import AdminCaller, Page, PageParams, problem_responses, read_body
 from jackfield.jobs import Deliveries, DeliveryOut
 from jackfield.lifecycle import Lifecycle, Plugin
 from jackfield.webhooks import EVENT_PREFIX, Addresses, RotateIn, WebhookUnknownError
@@ -58,7 +58,7 @@ def webhooks_router(
         """Send a webhook to a plugin. When this has answered, it is kept; the plugin has no say in the answer."""
         response.headers["Cache-Control"] = "no-store"
         address = await webhooks.address(token)
-        body = await _body(request, webhooks.settings.body_bytes)
+        body = await read_body(request, webhooks.settings.body_bytes)
         taken = await webhooks.receive(
             address, RouteRequest("POST", "", dict(request.query_params), dict(request.headers), body)
         )
@@ -109,14 +109,3 @@ def webhooks_router(
         )
 
     return routes
-
-
-async def _body(request: Request, limit_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit_bytes:
-            raise BodyTooLargeError(f"The body is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
-        parts.append(part)
-    return b"".join(parts)

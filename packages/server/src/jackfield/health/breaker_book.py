@@ -15,11 +15,10 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import IntegrityError
 
 from jackfield.clock import Clock
-from jackfield.db import Database, tell
+from jackfield.db import DATABASE_FAILURES, Database, tell
 from jackfield.health.breakers import BreakerChange, Breakers
 from jackfield.health.models import BreakerRow
 
@@ -89,7 +88,7 @@ class BreakerBook:
                 if change.is_open and change.is_first and self._opened is not None:
                     try:
                         await self._opened(change)
-                    except (DBAPIError, PoolTimeoutError, OSError) as error:
+                    except DATABASE_FAILURES as error:
                         _log.warning("breaker not told", error=type(error).__name__)
 
     async def read(self) -> None:
@@ -135,7 +134,7 @@ class BreakerBook:
         """A database that is away is waited for: the door goes on with what is in memory."""
         try:
             await action()
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except DATABASE_FAILURES as error:
             _log.warning("breakers not kept", error=type(error).__name__)
             await asyncio.sleep(_AGAIN_S)
 

@@ -6,7 +6,7 @@ higher folder fills.
 
 from __future__ import annotations
 
-from jackfield.http.body_limit import BodyLimitMiddleware
+from jackfield.http.body_limit import BodyLimitMiddleware, read_body
 from jackfield.http.caller import (
     ROLES,
     AdminCaller,
@@ -88,5 +88,6 @@ __all__ = [
     "preferred_language",
     "probes_router",
     "problem_responses",
+    "read_body",
     "require",
 ]

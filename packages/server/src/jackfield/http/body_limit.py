@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jackfield.http.errors import BodyTooLargeError
 from jackfield.http.problems import problem_of
 
-__all__ = ["BodyLimitMiddleware", "route_path"]
+__all__ = ["BodyLimitMiddleware", "read_body", "route_path"]
 
 
 def route_path(scope: Scope) -> str:
@@ -19,6 +20,22 @@ def route_path(scope: Scope) -> str:
     if root and (path == root or path.startswith(root + "/")):
         return path[len(root) :]
     return path
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """A whole body, for who takes less than the middleware lets through.
+
+    Raises:
+        BodyTooLargeError: It is over the limit; the rest was not read.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise BodyTooLargeError(f"The body is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
 
 
 class BodyLimitMiddleware:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock
 from jackfield.jobs.errors import DeliveryTakenError
-from jackfield.jobs.models import Delivery
+from jackfield.jobs.holding import DELIVERIES, this_attempt
 
 __all__ = ["Attempt"]
 
-_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
-_D = _DELIVERIES.c
+_D = DELIVERIES.c
 _SETTLE = (
-    update(_DELIVERIES)
-    .where(
-        _D.sequence == bindparam("this"),
-        _D.lease_owner == bindparam("this_owner"),
-        _D.attempt == bindparam("this_attempt"),
-        _D.place == "running",
-    )
+    update(DELIVERIES)
+    .where(*this_attempt("running"))
     .values(
         state="done",
         place="settled",

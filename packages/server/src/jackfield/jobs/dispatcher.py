@@ -19,13 +19,11 @@ from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from jackfield import ids
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
+from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.attempts import Attempt
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, Subscribers, Subscription
@@ -68,7 +66,7 @@ class DispatchSettings:
         lease_s: After how long without a sign of life another node takes a delivery over.
         give_up_s: After how long an attempt is ended and counts as failed; above any limit of a call.
         poll_s: How often to look for what no commit in this process told of.
-        keep_for: For how long finished deliveries are kept.
+        keep_for: For how long finished deliveries are kept; None where somebody else drops them.
         has_other_nodes: Whether other processes dispatch from the same database; None: on PostgreSQL yes, on SQLite no.
             Alone, a start takes over at once what an earlier process left running.
     """
@@ -79,7 +77,7 @@ class DispatchSettings:
     lease_s: float = 60.0
     give_up_s: float = 300.0
     poll_s: float = 1.0
-    keep_for: timedelta = timedelta(days=14)
+    keep_for: timedelta | None = timedelta(days=14)
     has_other_nodes: bool | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
@@ -388,7 +386,7 @@ class Dispatcher:
             self._dead -= dead
             self._leases_seen_at = now
             self._wake.set()
-        if now >= self._prune_at:
+        if self._settings.keep_for is not None and now >= self._prune_at:
             await repository.prune(self._database, self._clock.now() - self._settings.keep_for)
             self._prune_at = now + _PRUNE_EVERY_S
 
@@ -408,7 +406,7 @@ class Dispatcher:
 
         try:
             await self._transactions.write(work)
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except DATABASE_FAILURES as error:
             _log.warning("deliveries-not-handed-back", error=str(error))
 
     async def _rest_s(self) -> float:
@@ -433,7 +431,7 @@ class Dispatcher:
         while True:
             try:
                 return await action()
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
+            except DATABASE_FAILURES as error:
                 _log.error("dispatch-failed", error=str(error), again_in_s=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_BACKOFF_S)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from jackfield.jobs.models import Delivery, OutboxEvent
+from jackfield.jobs.holding import ACTIVE, DELIVERIES, LEASED, OUTBOX, RELEASED
 
 __all__ = [
     "EVENTS_BY_ID",
@@ -44,9 +44,7 @@ __all__ = [
     "claiming",
 ]
 
-_OUTBOX: Table = OutboxEvent.__table__  # type: ignore[assignment]  # declared as FromClause
-_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
-_D = _DELIVERIES.c
+_D = DELIVERIES.c
 _MOMENT = DateTime(timezone=True)
 
 
@@ -80,42 +78,45 @@ def _of_tenants(table: Table, order: Any, condition: Any, *columns: Any) -> Any:
 
 
 NEW_OF_TENANTS = _of_tenants(
-    _OUTBOX,
-    _OUTBOX.c.position,
-    _OUTBOX.c.fanned_out_at.is_(None),
-    _OUTBOX.c.position,
-    _OUTBOX.c.id,
-    _OUTBOX.c.tenant_id,
-    _OUTBOX.c.name,
+    OUTBOX,
+    OUTBOX.c.position,
+    OUTBOX.c.fanned_out_at.is_(None),
+    OUTBOX.c.position,
+    OUTBOX.c.id,
+    OUTBOX.c.tenant_id,
+    OUTBOX.c.name,
 )
-READY_OF_TENANTS = _of_tenants(_DELIVERIES, _D.sequence, _D.place == _place("ready"), _D.sequence)
+READY_OF_TENANTS = _of_tenants(DELIVERIES, _D.sequence, _D.place == _place("ready"), _D.sequence)
 """For both: `tenant_list` and `share_list`."""
 
 MARK_FANNED_OUT = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.position == any_(_array("positions", BigInteger())), _OUTBOX.c.fanned_out_at.is_(None))
+    update(OUTBOX)
+    .where(OUTBOX.c.position == any_(_array("positions", BigInteger())), OUTBOX.c.fanned_out_at.is_(None))
     .values(fanned_out_at=bindparam("moment"))
-    .returning(_OUTBOX.c.position)
+    .returning(OUTBOX.c.position)
 )
-EVENTS_BY_ID = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at, _OUTBOX.c.cause).where(
-    _OUTBOX.c.id == any_(_array("events", String()))
+EVENTS_BY_ID = select(OUTBOX.c.id, OUTBOX.c.payload, OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
+    OUTBOX.c.id == any_(_array("events", String()))
 )
 
 
 def claiming(columns: tuple[str, ...]) -> Any:
     """Lease `sequences` to `owner` until `until`."""
     return (
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.sequence == any_(_array("sequences", BigInteger())), _D.place == _place("ready"))
-        .values(
-            state="running",
-            place="running",
-            attempt=_D.attempt + 1,
-            next_attempt_at=None,
-            lease_owner=bindparam("owner"),
-            lease_until=bindparam("until"),
-        )
+        .values(LEASED)
         .returning(*(_D[name] for name in columns))
+    )
+
+
+def _still_held(told: Any, place: str) -> tuple[Any, ...]:
+    """As `this_attempt`, for each row of a list."""
+    return (
+        _D.sequence == told.c.sequence,
+        _D.attempt == told.c.attempt,
+        _D.lease_owner == bindparam("owner"),
+        _D.place == _place(place),
     )
 
 
@@ -135,29 +136,15 @@ def _finishing() -> Any:
     )
     written = [name for name in told.c.keys() if name not in ("sequence", "attempt")]  # noqa: SIM118  # not a dict
     return (
-        update(_DELIVERIES)
-        .where(
-            _D.sequence == told.c.sequence,
-            _D.attempt == told.c.attempt,
-            _D.lease_owner == bindparam("owner"),
-            _D.place == _place("running"),
-        )
-        .values(**{name: told.c[name] for name in written}, lease_owner=None, lease_until=None)
+        update(DELIVERIES)
+        .where(*_still_held(told, "running"))
+        .values(**{name: told.c[name] for name in written}, **RELEASED)
     )
 
 
 def _finishing_settled() -> Any:
     told = _rows("told", sequence=BigInteger(), attempt=Integer())
-    return (
-        update(_DELIVERIES)
-        .where(
-            _D.sequence == told.c.sequence,
-            _D.attempt == told.c.attempt,
-            _D.lease_owner == bindparam("owner"),
-            _D.place == _place("settled"),
-        )
-        .values(place=None, lease_owner=None, lease_until=None)
-    )
+    return update(DELIVERIES).where(*_still_held(told, "settled")).values(place=None, **RELEASED)
 
 
 FINISH = _finishing()
@@ -166,7 +153,7 @@ FINISH_SETTLED = _finishing_settled()
 
 def _promotion() -> Any:
     asked = _rows("asked", lane=String())
-    head, other = _DELIVERIES.alias("head"), _DELIVERIES.alias("other")
+    head, other = DELIVERIES.alias("head"), DELIVERIES.alias("other")
     first = (
         select(head.c.sequence)
         .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), head.c.place == _place("blocked"))
@@ -177,11 +164,11 @@ def _promotion() -> Any:
     is_active = exists().where(
         other.c.installation_id == asked.c.lane,
         other.c.ordered.is_(True),
-        or_(*(other.c.place == _place(place) for place in ("ready", "waiting", "running", "settled"))),
+        or_(*(other.c.place == _place(place) for place in ACTIVE)),
     )
     firsts = select(first.c.sequence).select_from(asked.join(first, true())).where(~is_active)
     return (
-        update(_DELIVERIES)
+        update(DELIVERIES)
         # As an array: the heads are found first, then looked up by key, whatever the planner believes of the table.
         .where(_D.sequence == any_(func.array(firsts.scalar_subquery(), type_=ARRAY(BigInteger()))))
         .values(place="ready")

@@ -19,7 +19,6 @@ from sqlalchemy import (
     RowMapping,
     Select,
     String,
-    Table,
     Update,
     bindparam,
     case,
@@ -39,8 +38,8 @@ from sqlalchemy.orm import Session
 from jackfield import ids
 from jackfield.db import Database
 from jackfield.jobs import postgresql
+from jackfield.jobs.holding import ACTIVE, DELIVERIES, LEASED, OUTBOX, RELEASED, this_attempt
 from jackfield.jobs.interfaces import DeliverySnapshot, Subscription
-from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import INTERRUPTION_LIMIT, Verdict
 
 __all__ = [
@@ -64,12 +63,9 @@ __all__ = [
     "wake_due",
 ]
 
-_OUTBOX: Table = OutboxEvent.__table__  # type: ignore[assignment]  # declared as FromClause
-_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
-_D = _DELIVERIES.c
+_D = DELIVERIES.c
 # Any number will do, as long as no other program locks the same one.
 _POSTGRESQL_LOCK = 0x6A6A6F62
-_ACTIVE = ("ready", "waiting", "running", "settled")
 _PRUNE_BATCH = 2_000
 _TENANTS_PER_ROUND = 50
 """SQLite takes a union of a limited number of parts; who is left out comes first in the next round."""
@@ -133,7 +129,7 @@ def _takes_arrays(session: Session) -> bool:
 @cache
 def _tenants(kind: Literal["new", "ready"]) -> Select[str]:
     """Distinct tenants with rows of a kind, from behind `after` on and round to it again."""
-    source = _OUTBOX if kind == "new" else _DELIVERIES
+    source = OUTBOX if kind == "new" else DELIVERIES
 
     def where(alias: Any) -> ColumnElement[bool]:
         return alias.c.fanned_out_at.is_(None) if kind == "new" else alias.c.place == "ready"
@@ -158,7 +154,7 @@ def _tenants(kind: Literal["new", "ready"]) -> Select[str]:
 @cache
 def _of_tenants(kind: Literal["new", "ready"], count: int) -> Any:
     """The oldest rows of a kind of so many tenants: `share_0` of `tenant_0`, and so on."""
-    table, order = (_OUTBOX, _OUTBOX.c.position) if kind == "new" else (_DELIVERIES, _D.sequence)
+    table, order = (OUTBOX, OUTBOX.c.position) if kind == "new" else (DELIVERIES, _D.sequence)
     columns = (order, table.c.id, table.c.tenant_id, table.c.name) if kind == "new" else (order,)
     condition = table.c.fanned_out_at.is_(None) if kind == "new" else table.c.place == "ready"
     return union_all(
@@ -209,10 +205,10 @@ def new_events(session: Session, after: str, limit: int, leave_out: Iterable[str
 
 
 _MARK_FANNED_OUT = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.position.in_(bindparam("positions", expanding=True)), _OUTBOX.c.fanned_out_at.is_(None))
+    update(OUTBOX)
+    .where(OUTBOX.c.position.in_(bindparam("positions", expanding=True)), OUTBOX.c.fanned_out_at.is_(None))
     .values(fanned_out_at=bindparam("moment"))
-    .returning(_OUTBOX.c.position)
+    .returning(OUTBOX.c.position)
 )
 
 
@@ -256,12 +252,12 @@ def fan_out(
         }.values()
     ]
     if rows:
-        session.connection().execute(insert(_DELIVERIES), rows)
+        session.connection().execute(insert(DELIVERIES), rows)
     return {row["installation_id"] for row in rows if row["ordered"]}
 
 
 def _promotion() -> Update:
-    head, other = _DELIVERIES.alias("head"), _DELIVERIES.alias("other")
+    head, other = DELIVERIES.alias("head"), DELIVERIES.alias("other")
     lane = bindparam("lane", type_=_D.installation_id.type)
     first = select(func.min(head.c.sequence)).where(
         head.c.installation_id == lane, head.c.ordered.is_(True), head.c.place == "blocked"
@@ -269,9 +265,9 @@ def _promotion() -> Update:
     is_active = exists().where(
         other.c.installation_id == lane,
         other.c.ordered.is_(True),
-        or_(*(other.c.place == place for place in _ACTIVE)),
+        or_(*(other.c.place == place for place in ACTIVE)),
     )
-    return update(_DELIVERIES).where(_D.sequence == first.scalar_subquery(), ~is_active).values(place="ready")
+    return update(DELIVERIES).where(_D.sequence == first.scalar_subquery(), ~is_active).values(place="ready")
 
 
 _PROMOTE = _promotion()
@@ -294,27 +290,9 @@ def open_lanes(session: Session) -> list[str]:
 
 
 _VERDICT: dict[str, Any] = {name: bindparam(f"new_{name}") for name in Verdict.__dataclass_fields__}
-_FINISH = (
-    update(_DELIVERIES)
-    .where(
-        _D.sequence == bindparam("this"),
-        _D.lease_owner == bindparam("this_owner"),
-        _D.attempt == bindparam("this_attempt"),
-        _D.place == "running",
-    )
-    .values(**_VERDICT, lease_owner=None, lease_until=None)
-)
-_GONE: dict[str, Any] = {"place": None, "lease_owner": None, "lease_until": None}
-_FINISH_SETTLED = (
-    update(_DELIVERIES)
-    .where(
-        _D.sequence == bindparam("this"),
-        _D.lease_owner == bindparam("this_owner"),
-        _D.attempt == bindparam("this_attempt"),
-        _D.place == "settled",
-    )
-    .values(**_GONE)
-)
+_FINISH = update(DELIVERIES).where(*this_attempt("running")).values(**_VERDICT, **RELEASED)
+_GONE: dict[str, Any] = {"place": None, **RELEASED}
+_FINISH_SETTLED = update(DELIVERIES).where(*this_attempt("settled")).values(**_GONE)
 
 
 def finish(session: Session, owner: str, ended: Sequence[Ended]) -> None:
@@ -374,7 +352,7 @@ def _told(owner: str, ended: Sequence[Ended]) -> dict[str, Any]:
 
 
 _WAKE_DUE = (
-    update(_DELIVERIES)
+    update(DELIVERIES)
     .where(_D.place == "waiting", _D.next_attempt_at <= bindparam("moment", type_=_D.next_attempt_at.type))
     .values(place="ready")
 )
@@ -415,13 +393,13 @@ def release(
     gone = [owner, *dead_owners]
     is_abandoned = true() if at_once else or_(_D.lease_until < now, _D.lease_owner.in_(gone))
     settled = session.execute(
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.place == "settled", is_abandoned, _D.sequence.not_in(running))
         .values(**_GONE)
         .returning(_D.installation_id, _D.ordered)
     )
     ended = {installation_id for installation_id, ordered in settled if ordered}
-    statement = update(_DELIVERIES).where(_D.place == "running", is_abandoned, _D.sequence.not_in(running))
+    statement = update(DELIVERIES).where(_D.place == "running", is_abandoned, _D.sequence.not_in(running))
     is_last = _D.interruptions + 1 >= INTERRUPTION_LIMIT
     given_up = session.execute(
         statement.values(
@@ -445,16 +423,16 @@ def give_back(session: Session, owner: str) -> set[str]:
         Installations of ordered deliveries whose end was committed all the same.
     """
     settled = session.execute(
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.place == "settled", _D.lease_owner == owner)
         .values(**_GONE)
         .returning(_D.installation_id, _D.ordered)
     )
     ended = {installation_id for installation_id, ordered in settled if ordered}
     session.execute(
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.place == "running", _D.lease_owner == owner)
-        .values(state="pending", place="ready", lease_owner=None, lease_until=None)
+        .values(state="pending", place="ready", **RELEASED)
     )
     return ended
 
@@ -462,7 +440,7 @@ def give_back(session: Session, owner: str) -> set[str]:
 def extend(session: Session, owner: str, running: Sequence[int], until: datetime) -> None:
     """Renew the leases of what this node runs."""
     session.execute(
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.sequence.in_(running), _D.lease_owner == owner, _D.place == "running")
         .values(lease_until=until)
     )
@@ -489,23 +467,16 @@ def ready_tenants(session: Session, after: str, limit: int) -> list[str]:
 @cache
 def _claiming(tenants: int) -> Any:
     return (
-        update(_DELIVERIES)
+        update(DELIVERIES)
         .where(_D.sequence.in_(_of_tenants("ready", tenants)), _D.place == "ready")
-        .values(
-            state="running",
-            place="running",
-            attempt=_D.attempt + 1,
-            next_attempt_at=None,
-            lease_owner=bindparam("owner"),
-            lease_until=bindparam("until"),
-        )
+        .values(LEASED)
         .returning(*(_D[name] for name in _CLAIMED_COLUMNS))
     )
 
 
 _CLAIM_ARRAY = postgresql.claiming(_CLAIMED_COLUMNS)
-_EVENTS = select(_OUTBOX.c.id, _OUTBOX.c.payload, _OUTBOX.c.source, _OUTBOX.c.created_at, _OUTBOX.c.cause).where(
-    _OUTBOX.c.id.in_(bindparam("events", expanding=True))
+_EVENTS = select(OUTBOX.c.id, OUTBOX.c.payload, OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
+    OUTBOX.c.id.in_(bindparam("events", expanding=True))
 )
 
 
@@ -563,15 +534,15 @@ async def prune(database: Database, before: datetime) -> int:
     """
     old_deliveries = select(_D.sequence).where(_D.finished_at < before).limit(_PRUNE_BATCH)
     old_events = (
-        select(_OUTBOX.c.position)
+        select(OUTBOX.c.position)
         .where(
-            _OUTBOX.c.fanned_out_at < before,
-            ~exists().where(_D.event_id == _OUTBOX.c.id),
+            OUTBOX.c.fanned_out_at < before,
+            ~exists().where(_D.event_id == OUTBOX.c.id),
         )
         .limit(_PRUNE_BATCH)
     )
     dropped = 0
-    for column, old in ((_D.sequence, old_deliveries), (_OUTBOX.c.position, old_events)):
+    for column, old in ((_D.sequence, old_deliveries), (OUTBOX.c.position, old_events)):
         while True:
             async with database.write(None) as session:
                 gone = await session.scalars(delete(column.table).where(column.in_(old)).returning(column))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import Select, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock, SystemClock
@@ -145,11 +145,15 @@ class Deliveries:
             .order_by(Delivery.sequence)
             .limit(size)
         )
+        return await self._again(tenant_id, oldest)
+
+    async def _again(self, tenant_id: str, sequences: Select[int]) -> int:
+        """Deliver these once more, as far as they have ended; how many that are."""
         async with self._database.write(tenant_id) as session:
             await session.run_sync(repository.lock)
             again = await session.execute(
                 update(Delivery)
-                .where(Delivery.sequence.in_(oldest), Delivery.place.is_(None))
+                .where(Delivery.sequence.in_(sequences), Delivery.place.is_(None))
                 .values(_AGAIN)
                 .returning(Delivery.installation_id, Delivery.ordered)
                 .execution_options(synchronize_session=False)
@@ -179,20 +183,7 @@ class Deliveries:
             .order_by(Delivery.sequence)
             .limit(limit)
         )
-        async with self._database.write(tenant_id) as session:
-            await session.run_sync(repository.lock)
-            again = await session.scalars(
-                update(Delivery)
-                .where(Delivery.sequence.in_(mine), Delivery.place.is_(None))
-                .values(_AGAIN)
-                .returning(Delivery.sequence)
-                .execution_options(synchronize_session=False)
-            )
-            count = len(again.all())
-            if count:
-                await session.run_sync(lambda sync: repository.promote(sync, [installation_id]))
-                outbox.wake_after_commit(session)
-        return count
+        return await self._again(tenant_id, mine)
 
 
 async def skip_open(session: AsyncSession, installation_id: str, code: str = "installation-inactive") -> int:

@@ -77,8 +77,10 @@ class Courier:
         sender: str = "",
         sender_name: str = "",
         public_url: str = "",
+        prunes: bool = True,
     ) -> None:
         self._database = database
+        self._prunes = prunes
         self._sealer = sealer
         self._webhooks = webhooks
         self._mailer = mailer
@@ -229,6 +231,6 @@ class Courier:
     async def _tidy(self) -> None:
         """From time to time: drop what is old."""
         now = self._clock.monotonic()
-        if now >= self._prune_at:
+        if self._prunes and now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY_S
             await repository.prune(self._database, self._clock.now() - timedelta(days=self._settings.keep_days))

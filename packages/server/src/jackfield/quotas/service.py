@@ -13,11 +13,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
+from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.ids import new_id
 from jackfield.quotas import repository
 from jackfield.quotas.errors import QuotaExceededError
@@ -235,7 +233,7 @@ class Quotas:
             try:
                 await self.sync()
                 delay_s = self._interval_s
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
+            except DATABASE_FAILURES as error:
                 # Limits hold on: by what this node knows and counts itself.
                 _log.error("quotas-not-shared", error=str(error))
                 delay_s = min(delay_s * 2, 10.0)
@@ -248,7 +246,7 @@ class Quotas:
             await self.sync()
             async with self._database.write(None) as session:
                 await repository.forget_node(session, self._node_id)
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except DATABASE_FAILURES as error:
             _log.error("quotas-not-shared", error=str(error))
 
     async def sync(self) -> None:

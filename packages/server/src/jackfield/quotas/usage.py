@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from jackfield.db import DATABASE_FAILURES
 from jackfield.quotas.interfaces import Holding, Inventory
 from jackfield.quotas.ledger import Account, Quota
 from jackfield.quotas.service import Quotas
@@ -80,7 +79,7 @@ class UsageReader:
         await self._quotas.prepare(tenant_id)
         try:
             await self._quotas.sync()
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except DATABASE_FAILURES as error:
             _log.warning("usage-of-this-node-alone", error=str(error))
         holdings = await self._inventory.holdings(tenant_id)
         tenant, plugins = self._quotas.accounts_of(tenant_id, [one.installation_id for one in holdings])

@@ -17,11 +17,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
+from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.records import repository
 from jackfield.records.journal import Segment, encode_frame, leftovers
 from jackfield.records.record import InvocationRecord
@@ -140,7 +138,7 @@ class Recorder:
                     prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
                     await self.prune()
                 delay = self._interval_s
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
+            except DATABASE_FAILURES as error:
                 _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
                 delay = min(delay * 2, 10.0)
 
@@ -193,7 +191,7 @@ class Recorder:
         """Flush and put the journal away. What cannot be stored stays in it for the next start."""
         try:
             await self.flush()
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except DATABASE_FAILURES as error:
             _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
         for sealed in self._sealed:
             if sealed.segment is not None:

@@ -16,12 +16,10 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import and_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock, SystemClock
-from jackfield.db import Database
+from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.records.errors import AuditHeadInvalidError, AuditKeyMissingError
 from jackfield.records.models import AuditCheckpoint, AuditEntry, AuditHead
 from jackfield.records.trail.chain import ADOPTED, FIELDS, AuditKeys, Head, digest, parse_head
@@ -116,7 +114,7 @@ class Anchors:
         while True:
             try:
                 await self.keep()
-            except (OSError, DBAPIError, PoolTimeoutError, AuditKeyMissingError) as error:
+            except (*DATABASE_FAILURES, AuditKeyMissingError) as error:
                 _log.error("audit-heads-not-kept", error=str(error))
             await asyncio.sleep(_ROUND_S)
 
