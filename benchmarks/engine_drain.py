@@ -56,7 +56,7 @@ class Nothing:
 
     async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
         """Done already."""
-        return DeliveryResult("done")
+        return DeliveryResult("done", has_effects=False)
 
 
 class Clocked:
@@ -70,7 +70,7 @@ class Clocked:
         began = self.began
         if delivery.tenant_id == QUICK_TENANT and began is not None and not began.done():
             began.set_result(perf_counter())
-        return DeliveryResult("done")
+        return DeliveryResult("done", has_effects=False)
 
 
 async def commit(database: Database, tenant_id: str, n: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -28,6 +30,16 @@ from tests.server.jobs.helpers import DONE, Handler, Known, deliveries, emit, st
 
 ONE = Subscription("inst_1", "award")
 STEADY = DispatchSettings(retry=RetryPolicy(base_s=10, factor=1, jitter=0))
+
+
+@asynccontextmanager
+async def listening(listener: Callable[..., object]) -> AsyncGenerator[None]:
+    """Statements of all engines go through the listener: the dispatcher has one of its own."""
+    sa_event.listen(Engine, "before_cursor_execute", listener, retval=True)
+    try:
+        yield
+    finally:
+        sa_event.remove(Engine, "before_cursor_execute", listener)
 
 
 async def test_each_subscriber_gets_the_event_once(database: Database) -> None:
@@ -522,8 +534,7 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(database: Datab
     is_away = True
     tried = asyncio.Event()
 
-    @sa_event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
-    def _sabotage(*arguments: object) -> tuple[str, object]:
+    def sabotage(*arguments: object) -> tuple[str, object]:
         statement = str(arguments[2])
         if is_away and "UPDATE jf_outbox" in statement:
             tried.set()
@@ -531,7 +542,7 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(database: Datab
         return statement, arguments[3] if "no_such" not in statement else ()
 
     await emit(database, 1)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(20), listening(sabotage), asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run())
         await tried.wait()
         assert handler.begun == []
@@ -546,17 +557,17 @@ async def test_an_end_is_not_forgotten_when_it_cannot_be_written_down_at_once(da
     dispatcher = Dispatcher(database, Known(ONE), handler)
     failures = 2
 
-    @sa_event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
-    def _sabotage(*arguments: object) -> tuple[str, object]:
+    def sabotage(*arguments: object) -> tuple[str, object]:
         nonlocal failures
         statement = str(arguments[2])
-        if failures and "failures=" in statement and "interruptions" not in statement:
+        if failures and "UPDATE jf_deliveries" in statement and "failures=" in statement:
             failures -= 1
             return "UPDATE no_such_table SET x = 1", ()
         return statement, arguments[3]
 
     await emit(database, 1, 2)
-    await dispatcher.drain()
+    async with listening(sabotage):
+        await dispatcher.drain()
     assert failures == 0
     assert handler.payloads() == [1, 2]
     assert await states(database) == ["done", "done"]

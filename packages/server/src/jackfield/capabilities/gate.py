@@ -192,6 +192,8 @@ class Gate:
         try:
             if work is not None and capability in STAGED:
                 return await work.run(context, capability, operation, found, decoded, len(arguments))
+            if work is not None:
+                work.attempt.reaches_out = True
             return await found.run(context, decoded)
         except SQLAlchemyError as error:
             raise unavailable(error, "the database could not do this") from error
@@ -200,6 +202,7 @@ class Gate:
 
     def work(self, attempt: Attempt) -> Work:
         """Where the writes of a delivery's handler wait for its end."""
+        attempt.reaches_out = False  # from here on all that it does is seen
         return Work(self._database, self._declarations, attempt)
 
     async def settle(self, context: CapabilityContext, work: Work, duration_ms: float) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import Engine, StaticPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
@@ -15,7 +16,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader
 from jackfield.db.connecting import admin_options, pool_options
 from jackfield.db.joint import joint
 from jackfield.db.models import TenantOwned
-from jackfield.db.scopes import TENANT, keep_scopes
+from jackfield.db.scopes import BY_KEY, TENANT, keep_scopes
 from jackfield.db.statements import count_statements
 from jackfield.ids import new_id
 from jackfield.settings import DatabaseSettings
@@ -25,6 +26,8 @@ __all__ = ["NODE", "Database", "TenantMismatchError"]
 NODE = "jackfield_node"
 """In a session's `info`: who opened it."""
 _WRITES = "jackfield_writes"
+
+T = TypeVar("T")
 
 
 class TenantMismatchError(RuntimeError):
@@ -54,12 +57,14 @@ class Database:
         options |= {"connect_args": {"timeout": 15}} if self.is_sqlite else pool_options(self.settings)
         self.engine: AsyncEngine = create_async_engine(url, **options)
         if self.is_sqlite:
-            _tune_sqlite(self.engine)
+            _tune_sqlite(self.engine.sync_engine)
         else:
             keep_scopes(self.engine.sync_engine)
         count_statements(self.engine.sync_engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._writer = asyncio.Lock()
+        self._at_once: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
 
     @asynccontextmanager
     async def read(self, tenant_id: str | None) -> AsyncGenerator[AsyncSession]:
@@ -100,6 +105,48 @@ class Database:
                 await session.connection(execution_options={"jackfield_immediate": True})
             yield session
 
+    async def transact(self, work: Callable[[Session], T], *, is_by_key: bool = False) -> T:
+        """One transaction of the platform's own, across tenants. `work` only asks the database, and computes.
+
+        On SQLite all of it happens in one go in a thread, instead of a hand-over for each statement.
+
+        Args:
+            is_by_key: See `scopes.BY_KEY`.
+        """
+        if not self.is_sqlite or self._is_in_memory:
+            async with self.write(None) as session:
+                session.info[BY_KEY] = is_by_key
+                return await session.run_sync(work)
+        async with self._writer:
+            doing = asyncio.get_running_loop().run_in_executor(self._worker(), self._do, work)
+            try:
+                return await asyncio.shield(doing)
+            except asyncio.CancelledError:
+                # The thread goes on; the next writer has to wait for it all the same.
+                await asyncio.wait([doing])
+                raise
+
+    def _do(self, work: Callable[[Session], T]) -> T:
+        if self._at_once is None:
+            self._at_once = create_engine(
+                make_url(self.url).set(drivername="sqlite"), poolclass=StaticPool, hide_parameters=True,
+                connect_args={"timeout": 15, "check_same_thread": False},
+            )  # fmt: skip
+            _tune_sqlite(self._at_once)
+        info = {TENANT: None, _WRITES: True, NODE: self.node_id}
+        with Session(self._at_once, info=info) as session, session.begin():
+            session.connection(execution_options={"jackfield_immediate": True})
+            return work(session)
+
+    def _worker(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "jackfield-db")
+        return self._thread
+
+    @property
+    def _is_in_memory(self) -> bool:
+        return make_url(self.url).database in (None, "", ":memory:")
+
     @asynccontextmanager
     async def administer(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that may change the schema, on PostgreSQL as the owner of the tables; the caller commits.
@@ -121,11 +168,17 @@ class Database:
 
     async def close(self) -> None:
         """Give back all connections."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+        if self._at_once is not None:
+            self._at_once.dispose()
+            self._at_once = None
         await self.engine.dispose()
 
 
-def _tune_sqlite(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
+def _tune_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         connection.isolation_level = None  # we say BEGIN ourselves, see below
         cursor = connection.cursor()
@@ -140,7 +193,7 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         immediate = connection.get_execution_options().get("jackfield_immediate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 else:
     _DriverConnection = asyncpg.Connection
 
-__all__ = ["SCOPE", "SCOPE_SETTING", "TENANT", "TENANT_SETTING", "ScopedConnection", "keep_scopes", "scope_of"]
+__all__ = [
+    "BY_KEY",
+    "SCOPE",
+    "SCOPE_SETTING",
+    "TENANT",
+    "TENANT_SETTING",
+    "ScopedConnection",
+    "keep_scopes",
+    "scope_of",
+]
 
 TENANT_SETTING: Final = "jackfield.tenant"
 SCOPE_SETTING: Final = "jackfield.scope"
@@ -33,6 +42,13 @@ TENANT: Final = "jackfield_tenant"
 SCOPE: Final = "jackfield_scope"
 """Execution option of a connection without a session: what `scope_of` made."""
 
+BY_KEY: Final = "jackfield_by_key"
+"""In a session's `info`: its statements look few rows up by key or in the order of an index, however many there are.
+The planner cannot know that: policies make it expect one row of a tenant's million, which it then reads and sorts."""
+
+_BY_KEY: Final = "".join(
+    f"; SET LOCAL enable_{way} TO off" for way in ("bitmapscan", "seqscan", "sort", "hashjoin", "mergejoin")
+)
 _PLATFORM: Final = f"SET LOCAL {SCOPE_SETTING} TO 'platform'"
 _GUESTS: Final = "jackfield_guests"
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@-]{1,200}\Z")
@@ -93,7 +109,8 @@ def keep_scopes(engine: Engine) -> None:
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
     if transaction.nested or TENANT not in session.info or connection.dialect.name != "postgresql":
         return
-    _driver_of(connection).next_scope = scope_of(session.info[TENANT])
+    by_key = _BY_KEY if session.info.get(BY_KEY) else ""
+    _driver_of(connection).next_scope = scope_of(session.info[TENANT]) + by_key
 
 
 @event.listens_for(Session, "before_flush")

@@ -18,6 +18,7 @@ _SETTLE = (
     .values(
         state="done",
         place="settled",
+        attempt=bindparam("number", type_=_D.attempt.type),
         finished_at=bindparam("moment", type_=_D.finished_at.type),
         duration_ms=bindparam("took_ms", type_=_D.duration_ms.type),
         error_code=None,
@@ -30,18 +31,31 @@ class Attempt:
     """What a delivery's handler wrote, and that it is done, become true in one transaction or not at all.
 
     Attributes:
+        reaches_out: It may have changed something outside of the platform; until somebody watches, it may have.
         is_tried: Somebody has begun to settle it; how that ended is in the database.
         is_settled: It is committed that it is done.
         has_conflict: What it saw was changed meanwhile, so nothing was written: it is to run again, and has not failed.
     """
 
-    __slots__ = ("_clock", "_number", "_owner", "_sequence", "has_conflict", "is_settled", "is_tried")
+    __slots__ = (
+        "_clock",
+        "_held",
+        "_number",
+        "_owner",
+        "_sequence",
+        "has_conflict",
+        "is_settled",
+        "is_tried",
+        "reaches_out",
+    )
 
-    def __init__(self, sequence: int, owner: str, number: int, clock: Clock) -> None:
+    def __init__(self, sequence: int, owner: str, number: int, clock: Clock, held: int | None = None) -> None:
         self._clock = clock
         self._sequence = sequence
         self._owner = owner
         self._number = number
+        self._held = number if held is None else held
+        self.reaches_out = True
         self.is_tried = self.is_settled = self.has_conflict = False
 
     async def settle(self, session: AsyncSession, duration_ms: float) -> None:
@@ -55,8 +69,8 @@ class Attempt:
         result = await connection.execute(
             _SETTLE,
             {
-                "this": self._sequence, "this_owner": self._owner, "this_attempt": self._number,
-                "moment": self._clock.now(), "took_ms": duration_ms,
+                "this": self._sequence, "this_owner": self._owner, "this_attempt": self._held,
+                "number": self._number, "moment": self._clock.now(), "took_ms": duration_ms,
             },
         )  # fmt: skip
         if result.rowcount != 1:

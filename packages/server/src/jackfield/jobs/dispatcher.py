@@ -1,23 +1,21 @@
 """Brings committed events to their subscribers: at least once, in order per installation, tenants in turns.
 
-One loop per node does all the database work, in one transaction per round: it makes deliveries of new events, writes
-down what has ended, and claims what comes next. Handlers run outside, as tasks. So a round costs one sync of the disk
-however much happens in it, and a delivery begins only after the end of the one before it is on disk: a crash repeats,
-it never reorders.
+One loop per node does all the database work, in one transaction per round: it writes down what has ended, claims what
+comes next, and makes deliveries of new events, of which this node begins at once what it has room for. Handlers run
+outside, in `lanes`, while the next round is under way. So a round costs one sync of the disk however much happens in
+it. A delivery whose predecessor may have changed something outside begins only after the end of that one is on disk: a
+crash repeats, it never reorders.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import TypeVar
 
-import msgspec
 import structlog
 from sqlalchemy.orm import Session
 
@@ -25,10 +23,11 @@ from jackfield import ids
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.jobs import outbox, repository
-from jackfield.jobs.attempts import Attempt
-from jackfield.jobs.interfaces import Deliver, DeliveryResult, Subscribers, Subscription
-from jackfield.jobs.outcomes import RetryPolicy, decide
-from jackfield.jobs.repository import Claimed, Ended, NewEvent
+from jackfield.jobs.deals import Candidate, NewEvent, candidates, deal
+from jackfield.jobs.interfaces import Deliver, Subscribers, Subscription
+from jackfield.jobs.lanes import FIRST_PACE, Lanes
+from jackfield.jobs.outcomes import RetryPolicy
+from jackfield.jobs.repository import Claimed, Found
 from jackfield.jobs.transactions import Transactions
 from jackfield.jobs.turns import shares
 
@@ -42,17 +41,8 @@ _PRUNE_EVERY_S = 3600.0
 _DEFER_S = 5.0
 """For how long a tenant whose subscribers cannot be told is left out."""
 _LONGEST_BACKOFF_S = 5.0
-_CONFLICTS = 5
-"""How often a handler whose writes met others' runs again at once."""
-_CONFLICTED_CLAIMS = 20
-"""After how many rounds of these it counts as a failure after all."""
-_CONFLICT_WAIT_S = 0.2
-_QUICK_S = 0.02
-"""When all that a round claimed has ended within this, the next round may claim twice as many."""
-_MOST_AHEAD = 4
-"""Up to so many times `concurrency`, so that more share a round's sync."""
-_SLOT_WAIT_S = 1.0
-"""What is claimed and cannot begin within this, because others were not quick after all, is left to any node again."""
+_MOST_OF_ONE = 64
+"""Of one tenant so many events are taken in a round at most: the round would take long, and others wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,7 @@ class DispatchSettings:
 
     concurrency: int = 32
     per_tenant: int = 16
-    batch_size: int = 200
+    batch_size: int = 500
     lease_s: float = 60.0
     give_up_s: float = 300.0
     poll_s: float = 1.0
@@ -104,7 +94,6 @@ class Dispatcher:
         self._database = database
         self._transactions = Transactions(database)
         self._subscribers = subscribers
-        self._deliver = deliver
         self._clock = clock or SystemClock()
         self._settings = settings or DispatchSettings()
         self._tell_others = tell_others
@@ -115,16 +104,12 @@ class Dispatcher:
         self._task: asyncio.Task[object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._running: dict[int, Claimed] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ended: list[Ended] = []
-        self._may_hold = self._settings.concurrency
-        """Deliveries that may be claimed by this node at a time. More than may run only while all of them are quick."""
-        self._slots = asyncio.Semaphore(self._settings.concurrency)
-        self._claimed_at = 0.0
-        self._ended_at = 0.0
+        self._lanes = Lanes(
+            deliver, self._clock, self._owner, self._settings.concurrency, self._settings.give_up_s,
+            self._settings.retry, self._payload_of, self._wake.set,
+        )  # fmt: skip
+        self._each = _MOST_OF_ONE
         self._deferred: dict[str, float] = {}
-        self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._last_fanned_out = ""
         self._last_served = ""
         self._leases_seen_at = 0.0
@@ -154,17 +139,17 @@ class Dispatcher:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._stop_at = None
+        self._lanes.is_stopping = False
         forget = outbox.on_commit(self.wake)
         try:
             async with asyncio.TaskGroup() as group:
                 await self._patiently(self._take_over)
-                while self._stop_at is None or (self._running and self._loop.time() < self._stop_at):
+                while self._stop_at is None or (self._lanes.held and self._loop.time() < self._stop_at):
                     await self._turn(group)
                 await self._hand_back()
         finally:
             forget()
-            self._running.clear()
-            self._ended.clear()
+            self._lanes.forget()
             self._loop = self._task = None
             self._transactions.close()
             await self._answer(self._asked)
@@ -175,6 +160,7 @@ class Dispatcher:
         if task is None or loop is None:
             return
         self._stop_at = loop.time() + grace_s
+        self._lanes.is_stopping = True
         self._wake.set()
         _, late = await asyncio.wait([task], timeout=grace_s + _LONGEST_BACKOFF_S)
         if late:  # the database is away; the next start takes over what is running
@@ -204,7 +190,7 @@ class Dispatcher:
         await self._patiently(self._tidy)
         if is_busy or self._wake.is_set():
             return
-        if not self._running and not self._ended:
+        if not self._lanes.held and not self._lanes.ended:
             await self._answer(asked)
         rest_s = await self._patiently(self._rest_s)
         with contextlib.suppress(TimeoutError):
@@ -212,69 +198,98 @@ class Dispatcher:
                 await self._wake.wait()
 
     async def _round(self, group: asyncio.TaskGroup) -> bool:
-        """Make deliveries, write down ends, claim.
+        """Write down ends, claim, make deliveries.
 
         Returns:
             Whether there may be more to do at once.
         """
         now = self._clock.now()
-        free = 0 if self._stop_at is not None else max(0, self._may_hold - len(self._running))
-        events = [] if self._stop_at is not None else await self._new_events()
+        lanes, settings = self._lanes, self._settings
+        found = None if self._stop_at is not None else await self._look(now)
+        events = [] if found is None else found.events
         subscriptions, events = await self._subscriptions(events)
-        ended = list(self._ended)
-        self._look_ahead(len(ended))
-        if not events and not ended and not (free and await self._has_work(now)):
-            return False
+        rows = candidates(events, subscriptions)
+        ended = list(lanes.ended)
+        free = lanes.free
+        may_claim = free > 0 and found is not None and (found.has_ready or found.has_due)
+        if not events and not ended and not may_claim:
+            # Those whose subscribers could not be told stood in the way of others.
+            return found is not None and bool(found.events)
+        until = now + timedelta(seconds=settings.lease_s)
 
-        def work(session: Session) -> tuple[list[Claimed], str, int]:
+        waiting = lanes.waiting
+
+        def work(session: Session) -> tuple[list[Claimed], str, bool, set[int]]:
             repository.lock(session)
-            lanes = {item.claimed.snapshot.installation_id for item in ended if item.claimed.snapshot.ordered}
-            if events:
-                lanes |= repository.fan_out(session, events, subscriptions, now)
             repository.finish(session, self._owner, ended)
-            repository.wake_due(session, now)
-            repository.promote(session, lanes)
-            if not free:
-                return [], self._last_served, 0
-            running = Counter(item.snapshot.tenant_id for item in self._running.values())
-            tenants = repository.ready_tenants(session, self._last_served, free + len(running))
-            dealt = shares(tenants, free, running, self._settings.per_tenant)
-            until = now + timedelta(seconds=self._settings.lease_s)
-            claimed = repository.claim(session, dealt, self._owner, until)
-            return claimed, next(reversed(dealt), self._last_served), sum(dealt.values())
+            allowed = repository.may_begin(session, self._owner, waiting) if waiting else set[int]()
+            over = {each.installation_id for item in ended if (each := item.claimed).ordered}
+            promoted = repository.promote(session, [lane for lane in over if not lanes.is_held(lane)])
+            claimed, last, slots = list[Claimed](), self._last_served, lanes.slots.copy()
+            is_all = True
+            if free and (may_claim or promoted):
+                if found is not None and found.has_due:
+                    repository.wake_due(session, now)
+                tenants = repository.ready_tenants(session, last, free + len(slots))
+                dealt = shares(tenants, free, slots, settings.per_tenant)
+                claimed = repository.claim(session, dealt, lanes.paces, FIRST_PACE, self._owner, until)
+                last = next(reversed(dealt), last)
+                is_all = sum(dealt.values()) < free
+                slots.update(dealt)
+            left = free - sum(slots.values()) + sum(lanes.slots.values())
+            mine = self._make(session, rows, events, left, slots, now, until)
+            is_all = is_all and all(row.place != "ready" for row in rows)
+            return [*claimed, *mine], last, is_all, allowed
 
-        claimed, self._last_served, wanted = await self._transactions.write(work)
-        del self._ended[: len(ended)]
-        self._claimed_at = self._clock.monotonic()
-        for item in claimed:
-            self._running[item.sequence] = item
-            task = group.create_task(self._carry_out(item))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if self._tell_others is not None and len(claimed) >= wanted and (claimed or events):
+        claimed, self._last_served, is_all, allowed = await self._transactions.write(work)
+        del lanes.ended[: len(ended)]
+        lanes.go_on(waiting, allowed)
+        if claimed:
+            if not lanes.held:
+                lanes.until = self._clock.monotonic() + settings.lease_s
+            lanes.begin(group, claimed, were_all=is_all)
+        is_more = bool(claimed) and not is_all
+        if self._tell_others is not None and (is_more or len(events) >= settings.batch_size):
             self._tell_others()
         return bool(events or claimed)
 
-    def _look_ahead(self, ended: int) -> None:
-        """How many to hold from the next claim on."""
-        if self._running:
-            if self._clock.monotonic() - self._claimed_at > _QUICK_S:
-                self._may_hold = self._settings.concurrency
-        elif ended >= self._may_hold and self._ended_at - self._claimed_at < _QUICK_S:
-            self._may_hold = min(self._may_hold * 2, self._settings.concurrency * _MOST_AHEAD)
+    def _make(
+        self, session: Session, rows: list[Candidate], events: Sequence[NewEvent], free: int, slots: dict[str, int],
+        now: datetime, until: datetime,
+    ) -> list[Claimed]:  # fmt: skip
+        """Make deliveries of events; those that this node begins."""
+        if not events:
+            return []
+        mine = repository.mark_fanned_out(session, [event.position for event in events], now)
+        if len(mine) < len(events):
+            rows[:] = [row for row in rows if row.event.position in mine]
+        ordered = {each.installation_id for row in rows if (each := row.subscription).ordered}
+        busy = repository.busy_lanes(session, ordered)
+        begun = deal(rows, busy, self._lanes.paces, FIRST_PACE, free, slots, self._settings.per_tenant)
+        sequences = repository.insert_deliveries(session, rows, now, self._owner, until)
+        if not begun:
+            return []
+        return [
+            repository.begun(row, sequence)
+            for row, sequence in zip(rows, sequences, strict=True)
+            if row.place == "running"
+        ]
 
-    async def _has_work(self, now: datetime) -> bool:
-        return await self._transactions.read(lambda session: repository.has_work(session, now))
-
-    async def _new_events(self) -> list[NewEvent]:
-        now = self._clock.monotonic()
-        self._deferred = {tenant: until for tenant, until in self._deferred.items() if until > now}
-        events, self._last_fanned_out = await self._transactions.read(
-            lambda session: repository.new_events(
-                session, self._last_fanned_out, self._settings.batch_size, self._deferred
-            )
+    async def _look(self, now: datetime) -> Found:
+        moment = self._clock.monotonic()
+        self._deferred = {tenant: until for tenant, until in self._deferred.items() if until > moment}
+        limit = self._settings.batch_size
+        each = min(limit, self._each)
+        found = await self._transactions.read(
+            lambda session: repository.look(session, now, self._last_fanned_out, each, limit, self._deferred)
         )
-        return events
+        self._last_fanned_out = found.last_tenant
+        # As many of each as there is room for, going by how many there were.
+        self._each = max(1, min(_MOST_OF_ONE, -(-limit // max(1, found.tenants)))) if found.tenants else _MOST_OF_ONE
+        return found
+
+    async def _payload_of(self, event_id: str) -> str | None:
+        return await self._transactions.read(lambda session: repository.payload_of(session, event_id))
 
     async def _subscriptions(
         self, events: Sequence[NewEvent]
@@ -291,66 +306,6 @@ class Dispatcher:
                 _log.error("subscribers-unknown", tenant_id=event.tenant_id, event_name=event.name, exc_info=error)
                 self._deferred[event.tenant_id] = self._clock.monotonic() + _DEFER_S
         return found, [event for event in events if event.tenant_id not in self._deferred]
-
-    async def _carry_out(self, claimed: Claimed) -> None:
-        attempt = Attempt(claimed.sequence, self._owner, claimed.snapshot.attempt, self._clock)
-        try:
-            # Read here, where a payload that cannot be read harms its own delivery alone.
-            payload = msgspec.json.decode(claimed.payload or "")
-            result = await self._in_a_slot(claimed, attempt, payload)
-        except msgspec.DecodeError as error:
-            result = DeliveryResult("dead", "event-payload-invalid", str(error))
-        except Exception as error:
-            _log.error("delivery-failed", delivery_id=claimed.snapshot.id, exc_info=error)
-            code = "delivery-timeout" if isinstance(error, TimeoutError) else "delivery-failed"
-            result = DeliveryResult("retry", code, str(error) or type(error).__name__)
-        if attempt.is_settled:
-            # Whatever became of the attempt after that: its effect is there, once.
-            result = DeliveryResult("done", duration_ms=result.duration_ms)
-        verdict = decide(
-            result,
-            failures=claimed.failures,
-            max_attempts=claimed.max_attempts,
-            policy=self._settings.retry,
-            now=self._clock.now(),
-        )
-        # Taken over by another node and claimed here again meanwhile, it is not this attempt that runs.
-        if self._running.get(claimed.sequence) is claimed:
-            del self._running[claimed.sequence]
-        self._ended_at = self._clock.monotonic()
-        self._ended.append(Ended(claimed, verdict, attempt.is_tried))
-        self._wake.set()
-
-    async def _in_a_slot(self, claimed: Claimed, attempt: Attempt, payload: Any) -> DeliveryResult:
-        try:
-            async with asyncio.timeout(_SLOT_WAIT_S):
-                await self._slots.acquire()
-        except TimeoutError:
-            return DeliveryResult("deferred", "delivery-waited", "no place became free on this node", retry_after_s=0.0)
-        try:
-            async with asyncio.timeout(self._settings.give_up_s):
-                result = await self._deliver.deliver(replace(claimed.snapshot, payload=payload, settling=attempt))
-                return await self._again(claimed, attempt, payload) if attempt.has_conflict else result
-        finally:
-            self._slots.release()
-
-    async def _again(self, claimed: Claimed, attempt: Attempt, payload: Any) -> DeliveryResult:
-        """Run once more what met others' writes, one at a time for each installation."""
-        lane = self._lanes.setdefault(claimed.snapshot.installation_id, asyncio.Lock())
-        async with lane:
-            for _ in range(_CONFLICTS):
-                attempt.has_conflict = False
-                again = replace(claimed.snapshot, payload=payload, settling=attempt)
-                result = await self._deliver.deliver(again)
-                if not attempt.has_conflict:
-                    return result
-        is_hopeless = claimed.snapshot.attempt - claimed.failures > _CONFLICTED_CLAIMS
-        return DeliveryResult(
-            "retry" if is_hopeless else "deferred",
-            "delivery-conflict",
-            "what the handler read or wrote was changed by others each time that it ran",
-            retry_after_s=_CONFLICT_WAIT_S,
-        )
 
     async def _take_over(self) -> None:
         """At the start: what an earlier process left running is ready again, and every lane has a head."""
@@ -370,7 +325,7 @@ class Dispatcher:
         dead = frozenset(self._dead)
         if dead or now - self._leases_seen_at >= self._settings.lease_s / 3:
             # What ended and is not written down yet is still ours.
-            ours = [*self._running, *(item.claimed.sequence for item in self._ended)]
+            ours = self._lanes.sequences
 
             def work(session: Session) -> None:
                 moment = self._clock.now()
@@ -383,26 +338,26 @@ class Dispatcher:
                 repository.promote(session, lanes)
 
             await self._transactions.write(work)
+            self._lanes.until = now + self._settings.lease_s
             self._dead -= dead
             self._leases_seen_at = now
             self._wake.set()
+        if unsaid := self._lanes.unsaid():
+            await self._transactions.write(lambda session: repository.mark_running(session, self._owner, unsaid))
         if self._settings.keep_for is not None and now >= self._prune_at:
             await repository.prune(self._database, self._clock.now() - self._settings.keep_for)
             self._prune_at = now + _PRUNE_EVERY_S
 
     async def _hand_back(self) -> None:
         """At a stop: end what still runs, write down what ended, make the rest ready for another start."""
-        late = list(self._tasks)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await self._lanes.cancel()
+        ended = self._lanes.ended
 
         def work(session: Session) -> None:
             repository.lock(session)
-            repository.finish(session, self._owner, self._ended)
+            repository.finish(session, self._owner, ended)
             lanes = repository.give_back(session, self._owner)
-            repository.promote(session, lanes | {item.claimed.snapshot.installation_id for item in self._ended})
+            repository.promote(session, lanes | {item.claimed.installation_id for item in ended})
 
         try:
             await self._transactions.write(work)
@@ -413,7 +368,7 @@ class Dispatcher:
         """Seconds until something is due."""
         if self._stop_at is not None:
             return max(0.0, self._stop_at - asyncio.get_running_loop().time())
-        if len(self._running) >= self._may_hold:
+        if self._lanes.is_full:
             return self._settings.poll_s  # whatever is due has to wait for an end, and that wakes us
         due = await self._transactions.read(repository.next_due)
         if due is None:

@@ -1,33 +1,123 @@
-"""What statements on deliveries share: the tables, which places keep a lane busy, and whose a delivery is."""
+"""What statements on deliveries share: the tables, which places keep an order busy, and whose a delivery is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Table, bindparam
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Table,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from jackfield.jobs.models import Delivery, OutboxEvent
 
-__all__ = ["ACTIVE", "DELIVERIES", "LEASED", "OUTBOX", "RELEASED", "this_attempt"]
+__all__ = [
+    "ACTIVE",
+    "CLAIMED_COLUMNS",
+    "DELIVERIES",
+    "HAS_DUE",
+    "HAS_READY",
+    "LONG_CHARS",
+    "OUTBOX",
+    "RELEASED",
+    "is_lane_active",
+    "place",
+    "short_payload",
+    "stands",
+    "tenants_of",
+    "this_attempt",
+]
 
 OUTBOX: Final[Table] = OutboxEvent.__table__  # type: ignore[assignment]  # declared as FromClause
 DELIVERIES: Final[Table] = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
 ACTIVE: Final = ("ready", "waiting", "running", "settled")
 """Places of an ordered delivery that the next one of its installation waits for."""
-LEASED: Final[dict[str, Any]] = {
-    "state": "running", "place": "running", "attempt": DELIVERIES.c.attempt + 1, "next_attempt_at": None,
-    "lease_owner": bindparam("owner"), "lease_until": bindparam("until"),
-}  # fmt: skip
-"""What a node that takes a delivery writes into it."""
 RELEASED: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": None}
+LONG_CHARS: Final = 4096
+"""A longer payload is read when its delivery begins: many are held at a time."""
+
+_D = DELIVERIES.c
+CLAIMED_COLUMNS: Final = tuple(
+    _D[name]
+    for name in (
+        "sequence", "id", "event_id", "event", "tenant_id", "installation_id", "handler", "ordered", "attempt",
+        "failures", "max_attempts", "created_at", "state",
+    )
+)  # fmt: skip
 
 
-def this_attempt(place: Literal["running", "settled"]) -> tuple[ColumnElement[bool], ...]:
+def place(value: str) -> Any:
+    """Spelled out, so that a plan made for all parameters still fits the partial indexes."""
+    return literal_column(f"'{value}'", String())
+
+
+def stands(value: str) -> ColumnElement[bool]:
+    """Whether a row that is found by its key stands there: no index is to be tried for it, since many rows may."""
+    return func.coalesce(_D.place, place("")) == place(value)
+
+
+def short_payload() -> Any:
+    """An event's payload, or null when it is long."""
+    return case((func.length(OUTBOX.c.payload) <= LONG_CHARS, OUTBOX.c.payload), else_=None).label("payload")
+
+
+HAS_READY: Final = exists().where(_D.place == place("ready"))
+HAS_DUE: Final = exists().where(
+    _D.place == place("waiting"), _D.next_attempt_at <= bindparam("moment", type_=_D.next_attempt_at.type)
+)
+
+
+def this_attempt(where: Literal["running", "settled"]) -> tuple[ColumnElement[bool], ...]:
     """Where a delivery is still held by the owner and for the attempt of `this`, `this_owner` and `this_attempt`."""
-    rows = DELIVERIES.c
     return (
-        rows.sequence == bindparam("this"),
-        rows.lease_owner == bindparam("this_owner"),
-        rows.attempt == bindparam("this_attempt"),
-        rows.place == place,
+        _D.sequence == bindparam("this"),
+        _D.lease_owner == bindparam("this_owner"),
+        _D.attempt == bindparam("this_attempt"),
+        _D.place == where,
+    )
+
+
+def tenants_of(kind: Literal["new", "ready"]) -> Select[str]:
+    """Distinct tenants with rows of a kind, from behind `after` on and round to it again; `count` of them."""
+    source = OUTBOX if kind == "new" else DELIVERIES
+
+    def where(alias: Any) -> ColumnElement[bool]:
+        return alias.c.fanned_out_at.is_(None) if kind == "new" else alias.c.place == place("ready")
+
+    def chain(name: str, start: Callable[[Any], ColumnElement[bool]]) -> CTE:
+        first, further = source.alias(f"{name}_first"), source.alias(f"{name}_further")
+        found = select(func.min(first.c.tenant_id).label("tenant")).where(where(first), start(first.c.tenant_id))
+        links = found.cte(name, recursive=True)
+        step = select(func.min(further.c.tenant_id)).where(where(further), further.c.tenant_id > links.c.tenant)
+        return links.union_all(select(step.scalar_subquery()).where(links.c.tenant.is_not(None)))
+
+    after = bindparam("after", type_=String)
+    rest = chain("rest", lambda tenant: tenant > after)
+    round_again = chain("round_again", lambda tenant: tenant <= after)
+    both = union_all(
+        select(rest.c.tenant).where(rest.c.tenant.is_not(None)),
+        select(round_again.c.tenant).where(round_again.c.tenant <= after),
+    )
+    return select(both.limit(bindparam("count", type_=Integer)).subquery().c.tenant)
+
+
+def is_lane_active(lane: Any, table: Any) -> ColumnElement[bool]:
+    """Whether an ordered delivery of an installation is on its way; `table` is an alias of the deliveries."""
+    return exists().where(
+        table.c.installation_id == lane,
+        table.c.ordered.is_(True),
+        or_(*(table.c.place == place(each) for each in ACTIVE)),
     )

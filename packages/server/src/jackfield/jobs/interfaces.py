@@ -76,6 +76,8 @@ class DeliveryResult:
             there was nothing to do. `deferred`: it was not begun, for want of a quota or a place, and comes again as
             often as it takes.
         retry_after_s: The handler's own wish, or when there will be a place; the back-off decides when absent.
+        has_effects: Whether anything outside of the platform may have changed. If so, the next delivery in the same
+            order begins only when this end is on disk, so that a crash may repeat it but never reorders the two.
     """
 
     status: Literal["done", "retry", "dead", "skipped", "deferred"]
@@ -83,6 +85,7 @@ class DeliveryResult:
     message: str | None = None
     retry_after_s: float | None = None
     duration_ms: float = 0.0
+    has_effects: bool = True
 
 
 class Deliver(Protocol):

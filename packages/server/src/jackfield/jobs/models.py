@@ -35,7 +35,12 @@ class OutboxEvent(TenantOwned, Base):
             sqlite_where=text("fanned_out_at IS NULL"),
             postgresql_where=text("fanned_out_at IS NULL"),
         ),
-        Index("ix_jf_outbox_fanned_out_at", "fanned_out_at"),
+        Index(
+            "ix_jf_outbox_fanned_out_at",
+            "fanned_out_at",
+            sqlite_where=text("fanned_out_at IS NOT NULL"),
+            postgresql_where=text("fanned_out_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -91,15 +96,26 @@ class Delivery(TenantOwned, Base):
         ),
         Index(
             "ix_jf_deliveries_due",
-            "place",
             "next_attempt_at",
-            sqlite_where=text("place IS NOT NULL"),
-            postgresql_where=text("place IS NOT NULL"),
+            sqlite_where=text("next_attempt_at IS NOT NULL"),
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),
         Index("ix_jf_deliveries_installation", "installation_id", "sequence"),
-        Index("ix_jf_deliveries_state", "installation_id", "state", "sequence"),
         Index("ix_jf_deliveries_tenant", "tenant_id", "sequence"),
-        Index("ix_jf_deliveries_finished_at", "finished_at"),
+        # What is done is most of all, and is found by the two above; what is looked for has an index of its own.
+        Index(
+            "ix_jf_deliveries_dead",
+            "installation_id",
+            "sequence",
+            sqlite_where=text("state = 'dead'"),
+            postgresql_where=text("state = 'dead'"),
+        ),
+        Index(
+            "ix_jf_deliveries_finished_at",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 

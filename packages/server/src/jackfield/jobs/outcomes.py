@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from jackfield.jobs.interfaces import DeliveryResult
 
-__all__ = ["INTERRUPTION_LIMIT", "RetryPolicy", "Verdict", "decide"]
+__all__ = ["INTERRUPTION_LIMIT", "RetryPolicy", "Verdict", "decide", "stored_text"]
 
 INTERRUPTION_LIMIT = 20
 """How often the node may die under a delivery before the delivery is suspected of being the cause."""
@@ -42,7 +42,7 @@ class RetryPolicy:
         return min(delay, self.limit_s) * self.random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """The new state of a delivery, see `models.Delivery`."""
 
@@ -79,3 +79,10 @@ def decide(result: DeliveryResult, *, failures: int, max_attempts: int, policy: 
         error_message=result.message,
         duration_ms=result.duration_ms,
     )
+
+
+def stored_text(value: str | None, limit: int) -> str | None:
+    """Text that any database takes: PostgreSQL refuses NUL and what is too long for its column."""
+    if value is None:
+        return None
+    return value[:limit].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,16 +1,19 @@
-"""The dispatcher's statements that take lists, as PostgreSQL takes them best.
+"""The dispatcher's statements as PostgreSQL takes them best; `sqlite` has the same names.
 
 A list is one parameter, an array, so a statement reads the same whatever its number of rows: the driver prepares each
-once, and the server plans each once. The repository has the same statements in the form that SQLite knows.
+once, and the server plans each once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Boolean,
     DateTime,
     Float,
     Integer,
@@ -19,33 +22,65 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    case,
     column,
     exists,
     func,
-    literal_column,
-    or_,
+    insert,
+    literal,
     select,
     true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from jackfield.jobs.holding import ACTIVE, DELIVERIES, LEASED, OUTBOX, RELEASED
+from jackfield.jobs.deals import Candidate, NewEvent
+from jackfield.jobs.holding import (
+    CLAIMED_COLUMNS,
+    DELIVERIES,
+    HAS_DUE,
+    HAS_READY,
+    OUTBOX,
+    RELEASED,
+    is_lane_active,
+    place,
+    short_payload,
+    stands,
+    tenants_of,
+)
+from jackfield.jobs.outcomes import Verdict, stored_text
+
+if TYPE_CHECKING:
+    from jackfield.jobs.repository import Claimed
 
 __all__ = [
+    "BUSY_LANES",
+    "CLAIM_BEHIND",
+    "CLAIM_HEADS",
     "EVENTS_BY_ID",
-    "FINISH",
-    "FINISH_SETTLED",
+    "EXTEND",
     "MARK_FANNED_OUT",
-    "NEW_OF_TENANTS",
-    "PROMOTE",
-    "READY_OF_TENANTS",
-    "claiming",
+    "READY_TENANTS",
+    "array",
+    "blocked_of_lanes",
+    "finish",
+    "finish_settled",
+    "insert_deliveries",
+    "look",
+    "promote",
+    "put_back",
+    "ready_of_tenants",
 ]
 
 _D = DELIVERIES.c
 _MOMENT = DateTime(timezone=True)
+
+
+def array(values: Sequence[Any]) -> Any:
+    """A list as a parameter."""
+    return list(values)
 
 
 def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
@@ -60,34 +95,37 @@ def _rows(name: str, **columns: TypeEngine[Any]) -> Any:
     )
 
 
-def _place(value: str) -> Any:
-    """Spelled out, so that a plan made for all parameters still fits the partial indexes."""
-    return literal_column(f"'{value}'", String())
+def _first_of(table: Table, key: Any, asked: Any, order: Any, condition: Any, limit: Any, *columns: Any) -> Any:
+    """The first rows of each of those asked for."""
+    found = select(*columns).where(key == asked[0], condition).order_by(order).limit(limit).lateral("found")
+    return select(*found.c).select_from(asked[1].join(found, true()))
 
 
-def _of_tenants(table: Table, order: Any, condition: Any, *columns: Any) -> Any:
-    asked = _rows("asked", tenant=String(), share=Integer())
-    found = (
-        select(*columns)
-        .where(table.c.tenant_id == asked.c.tenant, condition)
-        .order_by(order)
-        .limit(asked.c.share)
-        .lateral("found")
+def _looking() -> Any:
+    tenants = tenants_of("new").cte("tenants")
+    o = OUTBOX.c
+    columns = (o.position, o.id, o.tenant_id, o.name, short_payload(), o.source, o.created_at, o.cause)
+    each = bindparam("each", type_=Integer)
+    first = _first_of(
+        OUTBOX, o.tenant_id, (tenants.c.tenant, tenants), o.position, o.fanned_out_at.is_(None), each, *columns
     )
-    return select(*found.c).select_from(asked.join(found, true()))
+    events = first.limit(bindparam("most", type_=Integer)).subquery("events")
+    flags = select(HAS_READY.label("has_ready"), HAS_DUE.label("has_due")).subquery("flags")
+    return select(flags.c.has_ready, flags.c.has_due, *events.c).select_from(flags.outerjoin(events, true()))
 
 
-NEW_OF_TENANTS = _of_tenants(
-    OUTBOX,
-    OUTBOX.c.position,
-    OUTBOX.c.fanned_out_at.is_(None),
-    OUTBOX.c.position,
-    OUTBOX.c.id,
-    OUTBOX.c.tenant_id,
-    OUTBOX.c.name,
-)
-READY_OF_TENANTS = _of_tenants(DELIVERIES, _D.sequence, _D.place == _place("ready"), _D.sequence)
-"""For both: `tenant_list` and `share_list`."""
+_LOOK = _looking()
+
+
+def look(
+    session: Session, now: datetime, after: str, count: int, each: int, limit: int
+) -> tuple[list[NewEvent], bool, bool]:
+    """Events without deliveries, whether something is ready, and whether something is due."""
+    asked = {"moment": now, "after": after, "count": count, "each": each, "most": limit}
+    rows: Any = session.execute(_LOOK, asked).all()
+    first = rows[0]
+    return [NewEvent(*row[2:]) for row in rows if row[2] is not None], first[0], first[1]
+
 
 MARK_FANNED_OUT = (
     update(OUTBOX)
@@ -95,28 +133,142 @@ MARK_FANNED_OUT = (
     .values(fanned_out_at=bindparam("moment"))
     .returning(OUTBOX.c.position)
 )
-EVENTS_BY_ID = select(OUTBOX.c.id, OUTBOX.c.payload, OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
-    OUTBOX.c.id == any_(_array("events", String()))
-)
 
 
-def claiming(columns: tuple[str, ...]) -> Any:
-    """Lease `sequences` to `owner` until `until`."""
-    return (
-        update(DELIVERIES)
-        .where(_D.sequence == any_(_array("sequences", BigInteger())), _D.place == _place("ready"))
-        .values(LEASED)
-        .returning(*(_D[name] for name in columns))
+def _busy() -> Any:
+    asked, other = _rows("asked", lane=String()), DELIVERIES.alias("other")
+    is_busy = exists().where(
+        other.c.installation_id == asked.c.lane, other.c.ordered.is_(True), other.c.place.is_not(None)
+    )
+    return select(asked.c.lane).where(is_busy)
+
+
+BUSY_LANES = _busy()
+
+
+def _inserting() -> Any:
+    told = _rows(
+        "told",
+        id=String(),
+        event_id=String(),
+        event=String(),
+        tenant_id=String(),
+        installation_id=String(),
+        handler=String(),
+        ordered=Boolean(),
+        place=String(),
+        has_begun=Boolean(),
+        max_attempts=Integer(),
+    ).c
+    is_held = told.place == place("running")
+    columns: dict[str, Any] = {
+        **{name: told[name] for name in ("id", "event_id", "event", "tenant_id", "installation_id", "handler")},
+        "ordered": told.ordered,
+        "state": case((told.has_begun, place("running")), else_=place("pending")),
+        "place": told.place,
+        "attempt": case((told.has_begun, 1), else_=0),
+        "failures": literal(0),
+        "interruptions": literal(0),
+        "max_attempts": told.max_attempts,
+        "created_at": bindparam("moment", type_=_MOMENT),
+        "lease_owner": case((is_held, bindparam("owner", type_=String())), else_=None),
+        "lease_until": case((is_held, bindparam("until", type_=_MOMENT)), else_=None),
+    }
+    return insert(DELIVERIES).from_select(list(columns), select(*columns.values())).returning(_D.id, _D.sequence)
+
+
+_INSERT = _inserting()
+
+
+def insert_deliveries(
+    session: Session, rows: Sequence[Candidate], now: datetime, owner: str, until: datetime
+) -> list[int]:
+    """New rows; their sequences."""
+    told = {
+        "id_list": [row.id for row in rows],
+        "event_id_list": [row.event.id for row in rows],
+        "event_list": [row.event.name for row in rows],
+        "tenant_id_list": [row.event.tenant_id for row in rows],
+        "installation_id_list": [row.subscription.installation_id for row in rows],
+        "handler_list": [row.subscription.handler for row in rows],
+        "ordered_list": [row.subscription.ordered for row in rows],
+        "place_list": [row.place for row in rows],
+        "has_begun_list": [row.has_begun for row in rows],
+        "max_attempts_list": [row.subscription.max_attempts for row in rows],
+        "moment": now,
+        "owner": owner,
+        "until": until,
+    }
+    found: Any = session.execute(_INSERT, told).all()
+    made: dict[str, int] = dict(found)
+    return [made[row.id] for row in rows]
+
+
+READY_TENANTS = tenants_of("ready")
+
+
+def _ready() -> Any:
+    asked = _rows("asked", tenant=String(), share=Integer())
+    columns = (_D.sequence, _D.tenant_id, _D.installation_id, _D.ordered, _D.attempt)
+    condition = _D.place == place("ready")
+    return _first_of(DELIVERIES, _D.tenant_id, (asked.c.tenant, asked), _D.sequence, condition, asked.c.share, *columns)
+
+
+def _blocked() -> Any:
+    asked = _rows("asked", lane=String(), share=Integer())
+    columns = (_D.sequence, _D.installation_id, _D.attempt)
+    condition = (_D.place == place("blocked")) & _D.ordered.is_(True)
+    return _first_of(
+        DELIVERIES, _D.installation_id, (asked.c.lane, asked), _D.sequence, condition, asked.c.share, *columns
     )
 
 
-def _still_held(told: Any, place: str) -> tuple[Any, ...]:
+_READY = _ready()
+_BLOCKED = _blocked()
+
+
+def ready_of_tenants(session: Session, shares: Mapping[str, int]) -> Sequence[Any]:
+    """Sequence, tenant, installation, whether ordered, and attempts, of the first of each tenant."""
+    return session.execute(_READY, {"tenant_list": list(shares), "share_list": list(shares.values())}).all()
+
+
+def blocked_of_lanes(session: Session, lanes: Mapping[str, int]) -> Sequence[Any]:
+    """Sequence, installation and attempts of the first that are blocked of each installation, in order."""
+    return session.execute(_BLOCKED, {"lane_list": list(lanes), "share_list": list(lanes.values())}).all()
+
+
+def _claiming(from_place: str, **values: Any) -> Any:
+    return (
+        update(DELIVERIES)
+        .where(_D.sequence == any_(_array("sequences", BigInteger())), stands(from_place))
+        .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
+        .returning(*CLAIMED_COLUMNS)
+    )
+
+
+CLAIM_HEADS = _claiming("ready", state="running", attempt=_D.attempt + 1)
+CLAIM_BEHIND = _claiming("blocked")
+EVENTS_BY_ID = select(OUTBOX.c.id, short_payload(), OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
+    OUTBOX.c.id == any_(_array("events", String()))
+)
+EXTEND = (
+    update(DELIVERIES)
+    .where(
+        _D.sequence == any_(_array("sequences", BigInteger())),
+        _D.lease_owner == bindparam("owner"),
+        stands("running"),
+    )
+    .values(lease_until=bindparam("until"))
+)
+
+
+def _still_held(told: Any, where: str) -> tuple[Any, ...]:
     """As `this_attempt`, for each row of a list."""
     return (
         _D.sequence == told.c.sequence,
-        _D.attempt == told.c.attempt,
+        _D.attempt == told.c.held,
         _D.lease_owner == bindparam("owner"),
-        _D.place == _place(place),
+        stands(where),
     )
 
 
@@ -124,6 +276,7 @@ def _finishing() -> Any:
     told = _rows(
         "told",
         sequence=BigInteger(),
+        held=Integer(),
         attempt=Integer(),
         state=String(),
         place=String(),
@@ -134,7 +287,7 @@ def _finishing() -> Any:
         error_message=Text(),
         duration_ms=Float(),
     )
-    written = [name for name in told.c.keys() if name not in ("sequence", "attempt")]  # noqa: SIM118  # not a dict
+    written = [name for name in told.c.keys() if name not in ("sequence", "held")]  # noqa: SIM118  # not a dict
     return (
         update(DELIVERIES)
         .where(*_still_held(told, "running"))
@@ -142,13 +295,64 @@ def _finishing() -> Any:
     )
 
 
+_FINISH = _finishing()
+
+
+def finish(session: Session, owner: str, told: Sequence[tuple[Claimed, Verdict]]) -> None:
+    """Write down what became of these."""
+    verdicts = [verdict for _, verdict in told]
+    session.execute(
+        _FINISH,
+        {
+            "owner": owner,
+            "sequence_list": [claimed.sequence for claimed, _ in told],
+            "held_list": [claimed.held for claimed, _ in told],
+            "attempt_list": [claimed.attempt for claimed, _ in told],
+            "state_list": [verdict.state for verdict in verdicts],
+            "place_list": [verdict.place for verdict in verdicts],
+            "failures_list": [verdict.failures for verdict in verdicts],
+            "next_attempt_at_list": [verdict.next_attempt_at for verdict in verdicts],
+            "finished_at_list": [verdict.finished_at for verdict in verdicts],
+            "error_code_list": [stored_text(verdict.error_code, 128) for verdict in verdicts],
+            "error_message_list": [stored_text(verdict.error_message, 4096) for verdict in verdicts],
+            "duration_ms_list": [verdict.duration_ms for verdict in verdicts],
+        },
+    )
+
+
 def _finishing_settled() -> Any:
-    told = _rows("told", sequence=BigInteger(), attempt=Integer())
+    told = _rows("told", sequence=BigInteger(), held=Integer())
     return update(DELIVERIES).where(*_still_held(told, "settled")).values(place=None, **RELEASED)
 
 
-FINISH = _finishing()
-FINISH_SETTLED = _finishing_settled()
+def _putting_back() -> Any:
+    told = _rows("told", sequence=BigInteger(), held=Integer())
+    where = case((_D.ordered.is_(True), place("blocked")), else_=place("ready"))
+    return update(DELIVERIES).where(*_still_held(told, "running")).values(place=where, state="pending", **RELEASED)
+
+
+_FINISH_SETTLED = _finishing_settled()
+_PUT_BACK = _putting_back()
+
+
+def finish_settled(session: Session, owner: str, held: Sequence[Claimed]) -> None:
+    """Let go those whose end was committed with what they wrote."""
+    told = {
+        "owner": owner,
+        "sequence_list": [claimed.sequence for claimed in held],
+        "held_list": [claimed.attempt for claimed in held],
+    }
+    session.execute(_FINISH_SETTLED, told)
+
+
+def put_back(session: Session, owner: str, held: Sequence[Claimed]) -> None:
+    """Let go those that have not begun."""
+    told = {
+        "owner": owner,
+        "sequence_list": [claimed.sequence for claimed in held],
+        "held_list": [claimed.held for claimed in held],
+    }
+    session.execute(_PUT_BACK, told)
 
 
 def _promotion() -> Any:
@@ -156,17 +360,12 @@ def _promotion() -> Any:
     head, other = DELIVERIES.alias("head"), DELIVERIES.alias("other")
     first = (
         select(head.c.sequence)
-        .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), head.c.place == _place("blocked"))
+        .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), head.c.place == place("blocked"))
         .order_by(head.c.sequence)
         .limit(1)
         .lateral("first")
     )
-    is_active = exists().where(
-        other.c.installation_id == asked.c.lane,
-        other.c.ordered.is_(True),
-        or_(*(other.c.place == _place(place) for place in ACTIVE)),
-    )
-    firsts = select(first.c.sequence).select_from(asked.join(first, true())).where(~is_active)
+    firsts = select(first.c.sequence).select_from(asked.join(first, true())).where(~is_lane_active(asked.c.lane, other))
     return (
         update(DELIVERIES)
         # As an array: the heads are found first, then looked up by key, whatever the planner believes of the table.
@@ -175,4 +374,9 @@ def _promotion() -> Any:
     )
 
 
-PROMOTE = _promotion()
+_PROMOTE = _promotion()
+
+
+def promote(session: Session, lanes: Sequence[str]) -> int:
+    """The first of each that is blocked by nobody; how many."""
+    return session.connection().execute(_PROMOTE, {"lane_list": list(lanes)}).rowcount

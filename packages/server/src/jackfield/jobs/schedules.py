@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -44,6 +44,9 @@ __all__ = [
 
 _log = structlog.stdlib.get_logger(__name__)
 
+Told = Callable[[Session | AsyncSession, str, str, Mapping[str, Any]], None]
+"""Session, tenant, installation, and plain data: `name`, `change` (`fired`, `skipped`, `paused`, `resumed`), `next_at`,
+`skipped` so far."""
 EVENT_PREFIX = "schedule:"
 """Deliveries of schedules are of the event `schedule:NAME`; no event of a host or plugin has such a name."""
 MAX_ATTEMPTS = 3
@@ -139,11 +142,16 @@ async def purge_schedules(session: AsyncSession, installation_id: str) -> None:
 
 
 class Schedules:
-    """Fires what is due, and what tenants do with their schedules."""
+    """Fires what is due, and what tenants do with their schedules.
 
-    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+    Args:
+        told: Is told of each change, in the transaction that makes it.
+    """
+
+    def __init__(self, database: Database, clock: Clock | None = None, told: Told | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
+        self._told = told or _nobody
         self._transactions = Transactions(database)
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -176,7 +184,7 @@ class Schedules:
         now = self._clock.now()
         if not await self._transactions.read(lambda session: _has_due(session, now)):
             return False
-        return await self._transactions.write(lambda session: _fire(session, now))
+        return await self._transactions.write(lambda session: _fire(session, now, self._told))
 
     async def _rest_s(self) -> float:
         due = await self._transactions.read(_next_due)
@@ -209,6 +217,7 @@ class Schedules:
             if row.paused_at is None:
                 row.paused_at, row.paused_by = self._clock.now(), by
                 row.next_at = row.due_at = None
+                _tell(self._told, session, row, "paused")
         return row
 
     async def resume(self, tenant_id: str, installation_id: str, name: str) -> ScheduleRow:
@@ -223,6 +232,7 @@ class Schedules:
                 row.paused_at = row.paused_by = None
                 if row.is_active:
                     _plan(row, self._clock.now())
+                _tell(self._told, session, row, "resumed")
                 outbox.wake_after_commit(session)
         return row
 
@@ -240,6 +250,7 @@ class Schedules:
                 raise SchedulePausedError(f"the plugin of `{name}` is not at work")
             firing = Firing(name, now.isoformat(), is_manual=True)
             made = await session.run_sync(lambda sync: _deliver(sync, row, firing, ids.new_id("evt"), now))
+            _tell(self._told, session, row, "fired", due_at=now.isoformat(), is_manual=True)
             outbox.wake_after_commit(session)
         return made
 
@@ -271,20 +282,30 @@ def _next_due(session: Session) -> datetime | None:
     return session.scalar(select(func.min(ScheduleRow.next_at)))
 
 
-def _fire(session: Session, now: datetime) -> bool:
+def _nobody(*_told: Any) -> None:
+    return None
+
+
+def _tell(told: Told, session: Session | AsyncSession, row: ScheduleRow, change: str, **more: Any) -> None:
+    next_at = None if row.next_at is None else row.next_at.isoformat()
+    data = {"name": row.name, "change": change, "next_at": next_at, "skipped": row.skipped, **more}
+    told(session, row.tenant_id, row.installation_id, data)
+
+
+def _fire(session: Session, now: datetime, told: Told) -> bool:
     """One batch, in the caller's transaction; whether it was full."""
     repository.lock(session)
     due = select(ScheduleRow).where(ScheduleRow.next_at <= now).order_by(ScheduleRow.next_at).limit(_BATCH)
     rows = session.scalars(due.with_for_update(skip_locked=True)).all()
     fired = False
     for row in rows:
-        fired |= _fire_one(session, row, now)
+        fired |= _fire_one(session, row, now, told)
     if fired:
         outbox.wake_after_commit(session)
     return len(rows) == _BATCH
 
 
-def _fire_one(session: Session, row: ScheduleRow, now: datetime) -> bool:
+def _fire_one(session: Session, row: ScheduleRow, now: datetime, told: Told) -> bool:
     due = row.due_at or now
     cron = Cron(row.cron, row.timezone)
     latest, later = cron.last_before(now - jitter(row.installation_id, row.name, row.jitter_s), due)
@@ -300,8 +321,12 @@ def _fire_one(session: Session, row: ScheduleRow, now: datetime) -> bool:
             due = latest
         else:
             row.skipped += missed
-            _log.info("schedule-missed", tenant_id=row.tenant_id, schedule=row.name, times=missed)
+            _log.info(
+                "schedule-missed", tenant_id=row.tenant_id, installation_id=row.installation_id, schedule=row.name,
+                times=missed,
+            )  # fmt: skip
             _plan(row, now)
+            _tell(told, session, row, "skipped")
             return False
     fires = not _is_open(session, row)
     if fires:
@@ -313,6 +338,7 @@ def _fire_one(session: Session, row: ScheduleRow, now: datetime) -> bool:
         row.skipped += 1
     row.fired_for = max(due, row.fired_for or due)
     _plan(row, now)
+    _tell(told, session, row, "fired" if fires else "skipped", due_at=due.isoformat())
     return fires
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, literal_column
 
 from jackfield.jobs.errors import DeliveryStateError
 from jackfield.jobs.models import Delivery
@@ -49,8 +49,12 @@ class DeliveryFilter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """For the `where` of a statement."""
         found: list[ColumnElement[bool]] = []
+        if self.state is not None:
+            # Spelled out, as the partial indexes have it; it is one of ours.
+            found.append(Delivery.state == literal_column(f"'{self.state}'"))
+            if self.state not in ENDED:
+                found.append(Delivery.place.is_not(None))
         for column, value in (
-            (Delivery.state, self.state),
             (Delivery.event, self.event),
             (Delivery.handler, self.handler),
             (Delivery.error_code, self.code),

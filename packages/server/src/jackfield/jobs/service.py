@@ -194,7 +194,14 @@ async def skip_open(session: AsyncSession, installation_id: str, code: str = "in
     """
     skipped = await session.scalars(
         update(Delivery)
-        .where(Delivery.installation_id == installation_id, Delivery.place.in_(("ready", "waiting", "blocked")))
+        .where(
+            Delivery.installation_id == installation_id,
+            or_(
+                Delivery.place.in_(("ready", "waiting", "blocked")),
+                # Held by a node, behind another one.
+                and_(Delivery.place == "running", Delivery.state == "pending"),
+            ),
+        )
         .values(state="skipped", place=None, error_code=code, next_attempt_at=None, finished_at=datetime.now(UTC))
         .returning(Delivery.sequence)
         .execution_options(synchronize_session=False)

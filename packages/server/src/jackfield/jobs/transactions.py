@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from jackfield.db import Database
+from jackfield.db.scopes import BY_KEY
 
 __all__ = ["Transactions"]
 
@@ -33,12 +34,12 @@ class Transactions:
             with Session(self._looks) as session:
                 return work(session)
         async with self._database.read(None) as session:
+            session.info[BY_KEY] = True
             return await session.run_sync(work)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """One transaction."""
-        async with self._database.write(None) as session:
-            return await session.run_sync(work)
+        return await self._database.transact(work, is_by_key=True)
 
     def close(self) -> None:
         """Give the connection back."""
