@@ -63,6 +63,7 @@ class Server:
     publisher: str
     stranger: str
     """Another publisher."""
+    operator: str
     person: str
     """An admin who is somebody; the owner is a program."""
 
@@ -168,10 +169,11 @@ def echo(server: Server, owner: Callable[..., Ran], publisher: Callable[..., Ran
 
 
 def _tokens(data: Path) -> list[str]:
-    """Of the owner, the member, the publisher, the stranger and the person; one process for all saves four starts."""
+    """Of owner, member, publisher, stranger, operator and person; one process for all saves five starts."""
     wanted = [
         ["owner", "--tenant", "acme"], ["member", "--tenant", "acme"],
         ["publisher", "--publisher", "corner-tools"], ["publisher", "--publisher", "stranger"],
+        ["operator"],
     ]  # fmt: skip
     code = f"from jackfield.__main__ import main\nfor one in {wanted}: main(['token', *one, '--data', {str(data)!r}])"
     code += f"\nDATA = {str(data)!r}{PERSON}"

@@ -6,9 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from jackfield.capabilities import CapabilityContext
 from jackfield.extension_points.errors import DependencyMismatchError
+from jackfield.tracing import Tracing
 from jackfield_sdk import wire
 from jackfield_sdk.manifest import PluginDependency
 from tests.server.between.house import TENANT, House
@@ -186,3 +190,24 @@ async def test_stats_and_errors_tell_what_was_called(house: House) -> None:
     latest = (errors["items"] if isinstance(errors, dict) else errors)[0]
     assert latest["chain"] == ["mid"]
     assert latest["parent_id"].startswith("inv_")
+
+
+async def test_the_other_plugins_call_is_a_span_below_the_callers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    invoker = house.platform.invoker
+    monkeypatch.setattr(invoker, "_tracing", Tracing(provider))
+    monkeypatch.setattr(invoker, "_operations", invoker._gate.operations)  # pyright: ignore[reportPrivateUsage]  # as it is made with spans
+    await house.call("mid", "by_name")
+    spans = {(span.attributes or {}).get("jackfield.plugin", span.name): span for span in exporter.get_finished_spans()}
+    callers, asked, called = spans["mid"], spans["capability functions.call"], spans["base"]
+    assert callers.context is not None
+    assert asked.context is not None
+    assert called.parent is not None
+    assert asked.parent is not None
+    assert called.parent.span_id == asked.context.span_id
+    assert called.parent.trace_id == callers.context.trace_id == asked.parent.trace_id
+    last = {record.plugin: record.trace_id for record in house.records[-2:]}
+    assert last == dict.fromkeys(("base", "mid"), f"{callers.context.trace_id:032x}")

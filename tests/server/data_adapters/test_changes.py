@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -73,7 +72,7 @@ class House:
         self.clock = clock
         self.database = database
         self.adapter = SqlAdapter(database, SURFACE, clock=clock)
-        self.changes = Changes(database, HostOnly(self.adapter), clock, keep_for=timedelta(days=30))
+        self.changes = Changes(database, HostOnly(self.adapter), clock)
 
     async def add(self, by: Author = ADA, tenant: str = "t", **values: Any) -> str:
         (written,) = await self.adapter.create(tenant, "people", [{"name": "Ada", **values}], by=by)
@@ -256,16 +255,6 @@ async def test_all_of_a_call_or_a_plugin_is_taken_back_as_far_as_possible(house:
     result = await house.changes.revert_all("t", ChangeFilter(invocation_id="inv_2"), "member:eve")
     assert (len(result.changes), len(result.refused)) == (1, 1)
     assert (await house.row(second))["level"] == 2
-
-
-async def test_old_entries_are_dropped(house: House) -> None:
-    await house.add()
-    house.clock.advance(20 * 24 * 3600)
-    await house.add()
-    house.clock.advance(15 * 24 * 3600)
-    assert await house.changes.prune() == 1
-    assert len(await house.log()) == 1
-    assert await house.changes.prune() == 0
 
 
 # -- over HTTP --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 import uvloop
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from jackfield.egress import (
     Egress,
@@ -27,6 +31,7 @@ from jackfield.egress import (
 )
 from jackfield.errors import UnavailableError
 from jackfield.settings import EgressSettings
+from jackfield.tracing import Tracing, incoming
 from tests.server.egress.conftest import Make, Send
 from tests.server.egress.world import Dns, Received, Web, certificate, ok
 
@@ -391,3 +396,49 @@ def test_it_speaks_tls_in_the_loop_that_servers_run_in(tmp_path: Path) -> None:
             return web.connections
 
     assert uvloop.run(once()) == 1
+
+
+async def test_only_hosts_that_the_operator_names_are_told_the_trace(make: Make, web: Web) -> None:
+    given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    web.answers["/"] = ok()
+    token = incoming.set(given)
+    try:
+        for named in ((), (f"127.0.0.1:{web.port}",), ("127.0.0.1",)):
+            request = OutboundRequest("GET", f"{web.url}/", (), b"", None, None, 5)
+            policy = HostPolicy("acme", "inst", (f"127.0.0.1:{web.port}",))
+            await make(allowed=LOCAL, trace_hosts=named).send(request, policy)
+    finally:
+        incoming.reset(token)
+    assert [got.headers.get("traceparent") for got in web.received] == [None, given, None]
+
+
+async def test_a_request_is_a_span_of_a_client_without_path_and_secrets(dns: Dns, web: Web) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing = Tracing(provider)
+    host = f"127.0.0.1:{web.port}"
+    settings = EgressSettings(allowed=LOCAL, resolver=dns.address, trace_hosts=(host,))
+    egress = Egress(settings, tracing=tracing)
+    web.answers["/bot-secret"] = ok()
+    policy = HostPolicy("acme", "inst", (host, "127.0.0.1:1"))
+    with tracing.span("capability", {}):
+        await egress.send(OutboundRequest("GET", f"{web.url}/bot-secret", (), b"", None, None, 5), policy)
+        with pytest.raises(HostUnreachableError):
+            await egress.send(OutboundRequest("POST", "http://127.0.0.1:1/bot-secret", (), b"", None, None, 5), policy)
+        with pytest.raises(HostNotGrantedError):
+            await egress.send(OutboundRequest("GET", "https://secret.example/", (), b"", None, None, 5), policy)
+    await egress.close()
+    done, failed, above = exporter.get_finished_spans()
+    assert (done.name, done.kind, dict(done.attributes or {})) == (
+        "HTTP GET", SpanKind.CLIENT,
+        {"jackfield.tenant": "acme", "jackfield.installation": "inst", "http.request.method": "GET",
+         "server.address": "127.0.0.1", "server.port": web.port, "http.response.status_code": 200},
+    )  # fmt: skip
+    assert (failed.attributes or {})["error.type"] == HostUnreachableError.code
+    assert not failed.status.is_ok
+    assert done.parent is not None
+    assert above.context is not None
+    assert done.parent.span_id == above.context.span_id
+    assert "secret" not in "".join(span.to_json() for span in exporter.get_finished_spans())
+    assert done.context is not None
+    assert web.received[0].headers["traceparent"][36:52] == f"{done.context.span_id:016x}"

@@ -15,9 +15,12 @@ import httpx
 import pytest
 import pytest_asyncio
 from stripe import WebhookSignature
+from structlog.contextvars import get_contextvars
 
 from jackfield import Event, Platform, Settings, Surface, ensure_key_file
+from jackfield.invocation import Invocation, Outcome
 from jackfield.settings import EgressSettings, WebhookSettings
+from jackfield.tracing import here, trace_id_of
 from jackfield_cli.keys import create_key
 from jackfield_cli.pack import pack_project
 from tests.server.webhooks.conftest import Receiver
@@ -344,3 +347,26 @@ async def test_an_endpoint_that_is_switched_off_by_the_platform_is_told_to_the_a
     async with house.client(token) as ada:
         (note,) = (await ada.get("/api/notifications")).json()["items"]
     assert note["title"] == "Webhooks to Books are off"
+
+
+async def test_a_webhook_and_its_handler_belong_to_the_trace_that_the_sender_named(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, bound, trace = (await house.urls())["open"], list[dict[str, Any]](), "4bf92f3577b34da6a3ce929d0e0e4736"
+    run = house.platform.invoker.run
+
+    async def looked_at(invocation: Invocation) -> Outcome:
+        if invocation.kind == "webhook":
+            bound.append({**get_contextvars(), "trace_id": trace_id_of(here())})
+        return await run(invocation)
+
+    monkeypatch.setattr(house.platform.invoker, "run", looked_at)
+    sent = await house.post(url, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    await house.platform.drain_events()
+    installed = await house.ask("GET", "/plugins/cashier")
+    assert bound == [
+        {"tenant_id": house.tenant, "installation_id": installed["id"], "plugin": "cashier",
+         "delivery_id": sent.json()["delivery_id"], "trace_id": trace},
+    ]  # fmt: skip
+    calls = (await house.ask("GET", "/plugins/cashier/invocations"))["items"]
+    assert [call["trace_id"] for call in calls if call["kind"] == "webhook"] == [trace]

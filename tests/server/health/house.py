@@ -82,6 +82,27 @@ def orders(ctx: jf.Context, broken: bool | None = None) -> list[int]:
     return ctx.storage.get("orders", [])
 
 
+def work(ctx: jf.Context, name: str) -> None:
+    if ctx.storage.get("broken", False):
+        raise RuntimeError("please pay at https://evil.example")
+    ctx.storage.set(f"{name}/{ctx.delivery.id}", True)
+
+
+@plugin.webhook("paid", verify="none")
+def paid(ctx: jf.Context, request: jf.Request) -> None:
+    work(ctx, "paid")
+
+
+@plugin.schedule("0 3 1 1 *")
+def nightly(ctx: jf.Context) -> None:
+    work(ctx, "nightly")
+
+
+@plugin.function()
+def worked(ctx: jf.Context, name: str, ids: list[str]) -> int:
+    return sum(ctx.storage.get(f"{name}/{id}", False) for id in ids)
+
+
 @plugin.function()
 def checks(ctx: jf.Context, sick: bool | None = None) -> int:
     if sick is not None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import String, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from structlog.contextvars import get_contextvars
 
 from jackfield.clock import SystemClock
 from jackfield.db import Base, Database
@@ -346,3 +347,16 @@ async def test_a_lease_that_ran_out_may_be_taken_over(database: Database, clock:
     assert await other.open_operations() == []
     clock.advance(LEASE.total_seconds() + 1)
     assert len(await other.open_operations()) == 1
+
+
+async def test_lines_of_an_operation_say_which_and_whose(database: Database) -> None:
+    toy, seen = Toy("before d"), list[dict[str, Any]]()
+    journal = Journal(database, SystemClock(), "node_1", lambda _tenant: seen.append(get_contextvars()), follow)
+    with pytest.raises(BrokenError):
+        await journal.run(ORDER, toy.steps())
+    async with database.read("t1") as session:
+        (operation,) = await session.scalars(select(OperationRow))
+    ids = {"tenant_id": "t1", "plugin": "plug", "installation_id": "inst_1", "operation_id": operation.id}
+    assert seen
+    assert all(each == ids for each in seen), "on the way back too"
+    assert get_contextvars() == {}

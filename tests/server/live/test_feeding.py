@@ -12,11 +12,15 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from jackfield.channels import talk_since
+from jackfield.channels.models import ChannelRow, MessageRow
+from jackfield.channels.repository import set_state
 from jackfield.db import Database
 from jackfield.db.notices import Notices
 from jackfield.http import Caller
 from jackfield.jobs.models import Delivery
-from jackfield.live import LIVE, Hub, Kind, Stream, happened
+from jackfield.jobs.schedules import Declared, Schedules, sync_schedules
+from jackfield.live import LIVE, Hub, Kind, Stream, happened, schedule_told
 from jackfield.live.kinds import heard_by
 from jackfield.live.models import LiveRow
 from jackfield.live.repository import prune
@@ -25,6 +29,7 @@ from tests.server.conftest import ManualClock
 
 ADMIN = Caller("admin", "acme", "anna")
 MEMBER = Caller("member", "acme", "max")
+OPERATOR = Caller("operator", token_id="t4")
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +82,65 @@ async def test_deliveries_that_end_are_told_once_to_those_who_may_see_them(
         assert (await heard(other))[1]["count"] == 1
         for stream in (everything, one, other):
             hub.leave(stream)
+
+
+async def test_schedules_and_channels_are_told_of(either_database: Database, clock: ManualClock) -> None:
+    async def slugs(_tenant_id: str) -> dict[str, str]:
+        return {"ins_1": "loyalty"}
+
+    hub = Hub(either_database, clock, slugs_of=slugs)
+    hub.talk_since = talk_since
+    schedules = Schedules(either_database, clock, schedule_told)
+    async with either_database.write("acme") as session:
+        await sync_schedules(session, "acme", "ins_1", [Declared("nightly", "run", "* * * * *")], clock.now())
+    async with fed(hub):
+        member, _ = await hub.open("acme", MEMBER, heard_by(MEMBER), "loyalty")
+        admin, _ = await hub.open("acme", ADMIN, kinds("channel"))
+        operator, _ = await hub.open(None, OPERATOR, heard_by(OPERATOR))
+        other, _ = await hub.open("globex", Caller("owner", "globex", "olga"), kinds("schedule", "channel"))
+        await schedules.pause("acme", "ins_1", "nightly", "member:anna")
+        await schedules.resume("acme", "ins_1", "nightly")
+        clock.advance(61)
+        await schedules.fire_due()
+        changes = [await heard(member) for _ in range(3)]
+        assert [(kind, data["plugin"], data["change"]) for kind, data in changes] == [
+            ("schedule", "loyalty", change) for change in ("paused", "resumed", "fired")
+        ]
+        assert changes[0][1]["next_at"] is None
+        assert changes[2][1]["next_at"] > changes[2][1]["due_at"]
+        assert [(await heard(operator))[1]["tenant"] for _ in range(3)] == ["acme"] * 3
+        now = clock.now()
+        async with either_database.write("acme") as session:
+            session.add(
+                ChannelRow(
+                    id="chn_1", tenant_id="acme", kind="http", name="shop", settings={}, state="connected", reason=None,
+                    identity="", next_update=0, version=1, created_at=now, created_by="anna", changed_at=now,
+                )
+            )  # fmt: skip
+            await session.flush()
+            for number, direction in enumerate(("in", "in", "out")):
+                session.add(
+                    MessageRow(
+                        id=f"msg_{number}", tenant_id="acme", channel_id="chn_1", direction=direction, chat_id="c",
+                        key=str(number), state="done", sequence=0, body={"text": "secret"}, created_at=now,
+                    )
+                )  # fmt: skip
+            await set_state(session, "chn_1", 1, "broken", "void", now)
+            await set_state(session, "chn_1", 1, "broken", "void", now)
+        for stream in (admin, operator):
+            told = [(await heard(stream))[1] for _ in range(2)]
+            by_change = {data["change"]: data for data in told}
+            assert by_change["broken"]["reason"] == "void"
+            assert (by_change["messages"]["in"], by_change["messages"]["out"]) == (2, 1)
+            assert "secret" not in str(told)
+        await schedules.pause("acme", "ins_1", "nightly", "member:anna")
+        assert (await heard(member))[1]["change"] == "paused"
+        async with either_database.write("globex") as session:
+            happened(session, "channel", {"id": "chn_2", "change": "removed"})
+        assert (await heard(other))[1]["id"] == "chn_2"  # and nothing before it
+        for stream in (member, admin, operator, other):
+            hub.leave(stream)
+    schedules.close()
 
 
 async def test_of_a_tenant_to_which_much_happens_the_oldest_goes(either_database: Database, clock: ManualClock) -> None:

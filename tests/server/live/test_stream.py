@@ -168,9 +168,58 @@ async def test_bad_questions_are_answered_clearly(node: Node) -> None:
     for token, params, code in asked:
         async with node.listen(token, None, **params) as answer:
             assert (answer.response.status_code, answer.response.json()["code"]) == (422, code)
-    for token, status in (("op", 403), ("nobody", 401)):
-        async with node.listen(token) as answer:
-            assert answer.response.status_code == status
+    async with node.listen("nobody") as answer:
+        assert answer.response.status_code == 401
+
+
+async def test_operators_hear_of_all_tenants_and_nobody_else_of_another(node: Node) -> None:
+    async with node.listen("op") as every, node.listen("op", tenant="globex") as one:
+        assert [(await every.next())[1], (await one.next())[1]] == ["ready", "ready"]
+        await node.tell("acme", "notification", {"title": "for Max"}, member_id="max")
+        await node.tell("acme", "widget", {"name": "card"}, plugin="loyalty")
+        await node.tell("acme", "installation", {"state": "active"}, plugin="loyalty")
+        await node.tell("globex", "schedule", {"installation_id": "ins_1", "name": "nightly", "change": "fired"})
+        first, _, data = await every.next()
+        assert (data["tenant"], data["state"]) == ("acme", "active")
+        assert (await every.next())[2]["tenant"] == "globex"
+        assert (await one.next())[1:2] == ("schedule",)
+    await node.tell("acme", "channel", {"id": "chn_1", "change": "broken", "reason": "void"})
+    async with node.listen("op", {"Last-Event-ID": first}) as again:
+        assert [(await again.next())[1] for _ in range(3)] == ["schedule", "channel", "ready"]
+    async with node.listen("op", after="999999") as lost:
+        assert (await lost.next())[1] == "reset"
+    # Neither a member's `tenant` nor a kind that is the tenant's own opens anything.
+    for tenant in ("globex", "acme", "*", "%"):
+        async with node.listen("anna", None, tenant=tenant) as answer:
+            assert (answer.response.status_code, answer.response.json()["code"]) == (403, "role-missing")
+    for token, kind in (("op", "notification"), ("op", "widget"), ("max", "channel")):
+        async with node.listen(token, None, kinds=kind) as answer:
+            assert answer.response.json()["code"] == "stream-kind-unknown"
+
+
+async def test_an_operator_passes_over_nothing_that_is_committed_late(postgresql: Database) -> None:
+    """Positions of two tenants may be committed in any order; whoever reads for all waits for what is in between."""
+    hub = Hub(postgresql)
+    running = asyncio.create_task(hub.run())
+    stream, _ = await hub.open(None, CALLERS["op"], frozenset({"installation"}))
+
+    async def write(tenant: str) -> None:
+        for _ in range(40):
+            async with postgresql.write(tenant) as session:
+                happened(session, "installation", {"state": "active"})
+
+    heard: list[int] = []
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for tenant in ("acme", "globex", "initech", "umbrella"):
+            group.create_task(write(tenant))
+        while len(heard) < 160:
+            event = await stream.next()
+            assert event is not None
+            heard.append(event.position)
+    assert heard == sorted(set(heard))
+    hub.leave(stream)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_reader_that_does_not_read_is_cut(node: Node) -> None:

@@ -24,7 +24,6 @@ from jackfield.webhooks import (
     EndpointMissingError,
     Endpoints,
     EventPatternError,
-    Housekeeping,
     Sent,
     WebhookUrlError,
 )
@@ -300,18 +299,6 @@ async def test_its_deliveries_survive_a_restart_in_the_middle_of_one(post: Post)
     await post.dispatcher.drain()
     assert [headers["webhook-id"] for headers, _ in post.receiver.requests] == [event, event]
     assert [one.state for one in await post.deliveries()] == ["done"]
-
-
-async def test_old_attempts_are_dropped(post: Post) -> None:
-    await post.endpoints.add(TENANT, post.receiver.url, ["*"], "a")
-    await post.emit()
-    keeper = Housekeeping(post.database, post.settings, post.clock)
-    assert await keeper.prune() == 0
-    post.clock.advance(15 * 86_400)
-    assert await keeper.prune() == 1
-    async with post.database.read(None) as session:
-        assert await session.scalar(select(func.count()).select_from(AttemptRow)) == 0
-        assert await session.scalar(select(func.count()).select_from(EndpointRow)) == 1
 
 
 async def test_removing_it_leaves_nothing_of_its_own_behind(post: Post) -> None:

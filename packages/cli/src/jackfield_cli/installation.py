@@ -14,7 +14,7 @@ from jackfield_cli.errors import UsageError
 from jackfield_cli.printable import as_json, printable
 from jackfield_cli.views import facts, heading, moment, stack, styled
 
-__all__ = ["detail_view", "path_of", "state_line"]
+__all__ = ["detail_view", "left_alone", "path_of", "state_line"]
 
 # The length and the exact form are the server's to judge; this keeps a slip from becoming another path.
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(@[A-Za-z0-9_.-]+)?")
@@ -58,6 +58,7 @@ def detail_view(installed: dict[str, Any]) -> RenderableType:
                 ("instance", None if instance == "default" else instance),
                 ("state", _state(installed)),
                 ("because", reason.get("message")),
+                ("left alone", left_alone(installed)),
                 ("installed", moment(installed["installed_at"])),
                 ("active since", moment(installed["activated_at"]) if installed["activated_at"] else None),
                 ("configure first", installed["missing_config"]),
@@ -80,6 +81,15 @@ def detail_view(installed: dict[str, Any]) -> RenderableType:
         heading("It contributes"),
         contributions(installed["contributes"]),
     )
+
+
+def left_alone(installed: dict[str, Any]) -> list[str]:
+    """Handlers that fail too often to be called, and until when."""
+    return [
+        f"{b['handler']} ({b['code']}), "
+        + ("being tried" if b["state"] == "half-open" else f"{b['retry_after_s']:g} s more")
+        for b in installed.get("breakers", ())
+    ]
 
 
 def _state(installed: dict[str, Any]) -> Text:

@@ -12,6 +12,7 @@ from jackfield_cli.command import examples
 from jackfield_cli.commands import (
     auditing,
     authoring,
+    breakers,
     calling,
     changes,
     channels,
@@ -27,6 +28,7 @@ from jackfield_cli.commands import (
     notifications,
     reading,
     registry,
+    retention,
     returning,
     schedules,
     tables,
@@ -189,7 +191,9 @@ _add(
     "jackfield revert 41 40", "jackfield revert --plugin loyalty-points --since 2026-03-01T09:30",
 )  # fmt: skip
 app.add_typer(auditing.app, name="audit", rich_help_panel=_WATCH)
+app.add_typer(retention.app, name="retention", rich_help_panel=_WATCH)
 _add(_WATCH, "nodes", nodes.nodes, "jackfield nodes", "jackfield nodes --json")
+_add(_WATCH, "breakers", breakers.breakers, "jackfield breakers", "jackfield breakers --tenant acme --json")
 _add(_WATCH, "watch", watching.watch, "jackfield watch", "jackfield watch --kinds installation,widget --json")
 _add(_WATCH, "me", reading.me, "jackfield me")
 

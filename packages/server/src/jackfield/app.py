@@ -219,6 +219,7 @@ class Platform:
         self.egress = egress.Egress(
             settings.egress,
             charge=self._charge_egress,
+            tracing=self._tracing,
         )
         self.connected = connections.House(
             self.database,
@@ -231,9 +232,7 @@ class Platform:
             self.clock,
         )
         adapters = self.connected.adapters
-        self.changes = data_adapters.Changes(
-            self.database, adapters, self.clock, keep_for=timedelta(days=settings.data_changes_days)
-        )
+        self.changes = data_adapters.Changes(self.database, adapters, self.clock)
         calls = extension_points.PluginCalls()
         sender = webhooks.Sender(self.egress, settings.egress)
         letters = notifications.Webhooks(sender)
@@ -276,7 +275,6 @@ class Platform:
             sender=settings.smtp.sender,
             sender_name=settings.smtp.sender_name,
             public_url=settings.public_url,
-            prunes=False,  # `retention` does, as everywhere below
         )
         self.notifications.on_due = self.courier.wake
         self._machine = quotas.Machine.here()
@@ -335,6 +333,7 @@ class Platform:
         )
         inventory = lifecycle.Inventory(self.database)
         self.live.slugs_of = inventory.slugs_by_id
+        self.live.talk_since = channels_.talk_since
         self.housekeeping, self.leaks = gate.housekeeping, gate.leaks
         self._envelope = gate.envelope
         self.rotation = capabilities.Rotation(
@@ -354,6 +353,7 @@ class Platform:
             settings=settings.health,
             flush_records=self.recorder.flush,
             is_busy=lambda: self.isolates.stats().waiting > 0,
+            notifications=self.notifications,
         )
         self.filters = extension_points.Filters(self.surface, self.active, self.invoker)
         self.events = extension_points.Events(
@@ -365,13 +365,11 @@ class Platform:
         self.intake = channels_.Intake(self.database, self.clock)
         self._talking = channels_.Talking(self.database, self.intake, settings.channels, self.clock)
         self._offering = channels_.Offering(self.database, self.active, self.functions)
-        self._polling = channels_.Polling(
-            self.database, self.channels, self.intake, lines, self.clock, keep_for=None
-        )  # fmt: skip
+        self._polling = channels_.Polling(self.database, self.channels, self.intake, lines, self.clock)
         calls.connect(self.active, self.functions, self.clock)
         self.routes = extension_points.Routes(self.active, self.invoker)
         self.widgets = extension_points.Widgets(self.surface, self.active, self.invoker)
-        self.schedules = jobs.Schedules(self.database, self.clock)
+        self.schedules = jobs.Schedules(self.database, self.clock, live.schedule_told)
         handlers = extension_points.ScheduleHandlers(self.active, self.invoker)
         self.webhook_endpoints = webhooks.Endpoints(
             self.database, gate.envelope, sender, settings.webhooks, self.clock,
@@ -382,9 +380,7 @@ class Platform:
             self.active, self.invoker, self._webhook_addresses, webhooks.Intake(self.database, self.clock),
             gate.secrets, settings.webhooks, self.clock,
         )  # fmt: skip
-        self._webhook_upkeep = webhooks.Housekeeping(
-            self.database, settings.webhooks, self.clock, drops_attempts=False
-        )  # fmt: skip
+        self._webhook_upkeep = webhooks.Housekeeping(self.database, self.clock)
         self._delivering = extension_points.Delivering(
             self.events,
             {"schedule:": handlers, webhooks.EVENT_PREFIX: self.webhooks},
@@ -747,6 +743,7 @@ class Platform:
         )
         app.include_router(lifecycle.router(self.lifecycle, self.health))
         app.include_router(health.router(self.health))
+        app.include_router(health.operators_router(self.health))
         app.include_router(
             lifecycle.development_router(self.lifecycle, self.registry.development, is_on=self.settings.development)
         )

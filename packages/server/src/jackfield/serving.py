@@ -19,7 +19,7 @@ import uvicorn
 
 from jackfield import telemetry
 from jackfield.http import origin
-from jackfield.tracing import incoming, trace_id_of
+from jackfield.tracing import here, span_id_of, trace_id_of
 
 __all__ = ["calm_collector", "serve"]
 
@@ -107,8 +107,9 @@ def serve(
     form = ("console" if sys.stderr.isatty() else "json") if log_form == "auto" else log_form
 
     def fields() -> dict[str, str]:
-        trace_id = trace_id_of(incoming.get())
-        found = {"node": node_id} if trace_id is None else {"node": node_id, "trace_id": trace_id}
+        found, traceparent = {"node": node_id}, here()
+        if traceparent:
+            found |= {"trace_id": trace_id_of(traceparent) or "", "span_id": span_id_of(traceparent) or ""}
         request = origin()
         if request is not None and request.caller is not None and request.caller.tenant_id is not None:
             found["tenant_id"] = request.caller.tenant_id

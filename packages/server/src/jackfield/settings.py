@@ -184,6 +184,9 @@ class EgressSettings(BaseSettings):
     """How long a connection that nobody uses is kept."""
     connection_s: float = Field(default=300.0, gt=0)
     """How old a connection may be to be used again."""
+    trace_hosts: tuple[str, ...] = ()
+    """Hosts that are told which trace a request belongs to (`traceparent`), as JSON: names as in the permission
+    `http:HOST`. Ids tell who else asks in the same matter, so no other host gets them."""
 
 
 class DatabaseSettings(BaseSettings):
@@ -218,17 +221,18 @@ class DatabaseSettings(BaseSettings):
 
 
 class BreakerSettings(BaseSettings):
-    """When a handler that fails is left alone: after so many failures in a row, or when so large a part of its calls
-    fails."""
+    """When a handler that fails is left alone: after so many failures, when they are so large a part of its calls since
+    the first of them."""
 
     model_config = SettingsConfigDict(env_prefix="JACKFIELD_BREAKER_", frozen=True)
 
-    in_a_row: int = Field(default=10, ge=1)
+    in_a_row: int | None = Field(default=None, ge=1)
+    """So many failures one after the other are enough, too; None: only the rate matters."""
     minimum: int = Field(default=20, ge=1)
     """Failures within the window below which the rate does not matter."""
     rate: float = Field(default=0.35, gt=0, le=1)
     window_s: float = Field(default=300.0, gt=0)
-    open_s: float = Field(default=30.0, gt=0)
+    open_s: float = Field(default=120.0, gt=0)
     """How long it is left alone; twice as long each time that it still fails afterwards."""
     longest_s: float = Field(default=900.0, gt=0)
 

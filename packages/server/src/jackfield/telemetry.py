@@ -17,6 +17,8 @@ from typing import Any, Literal, Protocol, TextIO, cast
 
 import structlog
 
+from jackfield.opened import opening, places
+
 __all__ = ["MASK", "Work", "bound", "configure", "cover", "masked", "names_a_secret", "redact", "working"]
 
 MASK = "[redacted]"
@@ -64,6 +66,7 @@ _NAME_CHARS = 24
 _ASSIGNMENT = re.compile(r"[:=](?<=[detny\"' ][:=])")
 _ASSIGNED = re.compile(r"\s{0,4}[\"']?([^\s\"',;&(){}<>\[\]]{6,200})")
 _DEPTH_LIMIT = 16
+_PLAIN_LEVELS = frozenset({"debug", "info"})
 _TALKATIVE = ("aiosqlite", "asyncpg", "hpack", "httpcore", "httpx", "sqlalchemy.engine", "sqlalchemy.pool")
 """Below a warning they write down values of statements and addresses with what is secret in them, whatever its look."""
 
@@ -160,13 +163,18 @@ def bound(
     invocation_id: str | None = None,
     installation_id: str | None = None,
     delivery_id: str | None = None,
+    operation_id: str | None = None,
 ) -> Generator[None]:
-    """Name whose work is done: every log line inside, in this task and those it starts, carries these ids."""
+    """Name whose work is done: every log line inside, in this task and those it starts, carries these ids.
+
+    Secrets that are opened inside are in none of its warnings and errors.
+    """
     given = {
         "tenant_id": tenant_id, "plugin": plugin, "invocation_id": invocation_id, "installation_id": installation_id,
-        "delivery_id": delivery_id,
+        "delivery_id": delivery_id, "operation_id": operation_id,
     }  # fmt: skip
-    with structlog.contextvars.bound_contextvars(**{key: value for key, value in given.items() if value is not None}):
+    ids = {key: value for key, value in given.items() if value is not None}
+    with opening(), structlog.contextvars.bound_contextvars(**ids):
         yield
 
 
@@ -245,7 +253,31 @@ def names_a_secret(key: str) -> bool:
 
 
 def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return cast(MutableMapping[str, Any], _redact(event, 0))
+    # By value first: what merely looks like a secret may be only a part of one. Debugging and plain news are not
+    # searched: the platform writes those itself, and nobody else's text is in them.
+    is_searched = event.get("level") not in _PLAIN_LEVELS
+    return cast(MutableMapping[str, Any], _redact(_as_text(event, is_searched, 0), 0))
+
+
+def _as_text(value: Any, is_searched: bool, depth: int) -> Any:
+    """Plain data: what is none, as an exception in a field, would be made a text after it was looked at."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        # A secret of figures alone may be logged as the number that it is.
+        return MASK if is_searched and places(str(value)) else value
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if depth >= _DEPTH_LIMIT:
+            return MASK
+        if isinstance(value, Mapping):
+            items = cast(Mapping[Any, Any], value).items()
+            return {
+                _as_text(key, is_searched, depth + 1): _as_text(item, is_searched, depth + 1) for key, item in items
+            }
+        return [_as_text(item, is_searched, depth + 1) for item in cast(Sequence[Any], value)]
+    text = value if isinstance(value, str) else repr(value)
+    spans = places(text) if is_searched else None
+    return cover(text, spans) if spans else text
 
 
 def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

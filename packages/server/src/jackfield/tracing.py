@@ -2,17 +2,18 @@
 
 Trace ids travel without OpenTelemetry too: what a request brings as `traceparent` (W3C Trace Context) goes into the
 record of each call, and into the isolate. With OpenTelemetry (`jackfield[otel]`, and `JACKFIELD_TRACING=1`) the
-platform writes spans as well: request, invocation, isolate, capability calls. Their attributes are ids, names and
-codes: no payload, and no text that a plugin or a caller has written.
+platform writes spans as well: request, invocation, isolate, capability calls, and what leaves the platform. Their
+attributes are ids, names, hosts and codes: no payload, and no text that a plugin or a caller has written.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jackfield.errors import UnavailableError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
 
-__all__ = ["Tracing", "TracingUnavailableError", "incoming", "is_traceparent", "trace_id_of"]
+__all__ = ["Tracing", "TracingUnavailableError", "here", "incoming", "is_traceparent", "span_id_of", "trace_id_of"]
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -47,6 +48,25 @@ def trace_id_of(traceparent: str) -> str | None:
     return traceparent[3:35] or None
 
 
+def span_id_of(traceparent: str) -> str | None:
+    """16 hex digits; None when there is no trace."""
+    return traceparent[36:52] or None
+
+
+def here() -> str:
+    """The span that is open in this task, the host's own too; what the request said when none is, or none are made."""
+    # Whoever makes spans has loaded it; it is not loaded to learn that nobody does.
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    return (trace is not None and _traceparent(trace.get_current_span())) or incoming.get()
+
+
+def _traceparent(span: Span) -> str:
+    context = span.get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 class Tracing:
     """Makes spans.
 
@@ -71,7 +91,7 @@ class Tracing:
         name: str,
         attributes: Mapping[str, Value],
         *,
-        kind: Literal["internal", "server"] = "internal",
+        kind: Literal["internal", "server", "client"] = "internal",
         traceparent: str = "",
     ) -> Generator[Span]:
         """What is done inside is one span, below the one that is open.
@@ -84,7 +104,7 @@ class Tracing:
         with self._tracer.start_as_current_span(
             name,
             self._parent(traceparent),
-            kinds.SERVER if kind == "server" else kinds.INTERNAL,
+            {"internal": kinds.INTERNAL, "server": kinds.SERVER, "client": kinds.CLIENT}[kind],
             attributes,
             record_exception=False,
             set_status_on_exception=False,
@@ -121,14 +141,11 @@ class Tracing:
 
     def traceparent(self, span: Span) -> str:
         """What a span hands on to those below it, elsewhere."""
-        context = span.get_span_context()
-        if not context.is_valid:
-            return ""
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        return _traceparent(span)
 
     def here(self) -> str:
         """What is open here hands on, the host's own spans too; what the request said when nothing is."""
-        return self.traceparent(self._trace.get_current_span()) or incoming.get()
+        return here()
 
     def _parent(self, traceparent: str) -> Context | None:
         trace = self._trace

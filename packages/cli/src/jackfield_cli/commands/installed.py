@@ -10,7 +10,7 @@ from jackfield_cli.arguments import Installed, json_object
 from jackfield_cli.command import Session, remote
 from jackfield_cli.consent import permissions_view
 from jackfield_cli.errors import UsageError
-from jackfield_cli.installation import detail_view, path_of, state_line
+from jackfield_cli.installation import detail_view, left_alone, path_of, state_line
 from jackfield_cli.views import done, listing, stack, styled
 
 __all__ = ["activate", "configure", "deactivate", "grants", "list_command", "show"]
@@ -109,11 +109,13 @@ def deactivate(session: Session, slug: Installed) -> None:
 def _because(plugin: dict[str, Any]) -> str:
     """What somebody has to know about it, or do."""
     reason, pending = plugin["reason"], plugin["pending_update"]
-    if pending is None:
-        return reason["message"] if reason else ""
-    lacks = ", ".join(p["permission"] for p in pending["missing"]) or "another try"
-    waits = f"an update to {pending['version']} waits for {lacks}"
-    return f"{reason['message']}; {waits}" if reason else waits
+    told = [reason["message"]] if reason else []
+    if pending is not None:
+        lacks = ", ".join(p["permission"] for p in pending["missing"]) or "another try"
+        told.append(f"an update to {pending['version']} waits for {lacks}")
+    if alone := left_alone(plugin):
+        told.append(f"left alone: {', '.join(alone)}")
+    return "; ".join(told)
 
 
 def _name(plugin: dict[str, Any]) -> str:

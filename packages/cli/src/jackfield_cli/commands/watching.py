@@ -24,16 +24,25 @@ _BROKEN = {"connection-lost", "server-timeout", "server-unreachable"}
 def watch(
     session: Session,
     kinds: Annotated[
-        str | None, typer.Option(help="Only these, comma-separated, as installation,widget.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only these, comma-separated: installation, delivery, stats, widget, notification, schedule, channel, "
+            "breaker.",
+            show_default=False,
+        ),
     ] = None,
     plugin: Annotated[str | None, typer.Option(help="Only what is about this plugin.", show_default=False)] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="For operators: only this tenant; all when absent.", show_default=False)
+    ] = None,
 ) -> None:
-    """What happens from now on, until Ctrl-C: installations, deliveries, figures, widgets, your notifications. It goes
-    on where it was when the connection breaks. With `--json`, one line each."""
+    """What happens from now on, until Ctrl-C: installations, deliveries, figures, widgets, schedules, channels,
+    breakers, your notifications. An operator hears of all tenants. It goes on where it was when the connection breaks.
+    With `--json`, one line each."""
     after: str | None = None
     while True:
         try:
-            with session.client.download("stream", kinds=kinds, plugin=plugin, after=after) as chunks:
+            with session.client.download("stream", kinds=kinds, plugin=plugin, tenant=tenant, after=after) as chunks:
                 for event in _events(chunks):
                     after = event.get("id", after)
                     _show(session, event)

@@ -26,6 +26,7 @@ from jackfield.capabilities.vault import Vault, place_of, sealed, unsealed
 from jackfield.clock import Clock
 from jackfield.db.point_reads import PointReader
 from jackfield.ids import new_id
+from jackfield.opened import opened
 
 __all__ = ["Envelope", "data_key_of", "placed", "register_key"]
 
@@ -59,6 +60,7 @@ class Envelope:
             SecretUnreadableError: The tenant's key cannot be unwrapped here.
             SecretKeyInvalidError: This node's key is not the one that the database knows, or was taken out of use.
         """
+        opened(plaintext)
         # The rows decide, not what is in memory: a key that was made in a transaction that failed is none.
         query = (
             select(DataKey)
@@ -82,7 +84,9 @@ class Envelope:
         """
         key_id = data_key_of(token)
         if key_id is None:
-            return self.vault.decrypt(token, tenant_id, slug, name)
+            value = self.vault.decrypt(token, tenant_id, slug, name)
+            opened(value)
+            return value
         cached = self._ciphers.get(key_id)
         if cached is None:
             found = await self._reader.fetch_row(_GET, {"p_id": key_id, "p_tenant": tenant_id})
@@ -94,7 +98,9 @@ class Envelope:
         if cached[0] != tenant_id:
             raise SecretUnreadableError(f"the secret `{name}` belongs to somebody else")
         body = token.rpartition(".")[2]
-        return unsealed(cached[1], body, place_of(_VERSION, key_id, tenant_id, slug, name), name).decode()
+        value = unsealed(cached[1], body, place_of(_VERSION, key_id, tenant_id, slug, name), name).decode()
+        opened(value)
+        return value
 
     async def new_key(self, session: AsyncSession, tenant_id: str) -> DataKey:
         """A new data key of a tenant, which encrypts from now on."""

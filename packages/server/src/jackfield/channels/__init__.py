@@ -31,6 +31,7 @@ from jackfield.channels.interfaces import KINDS, FunctionCalls, Gateway
 from jackfield.channels.lines import Lines
 from jackfield.channels.offering import Offering
 from jackfield.channels.polling import Polling
+from jackfield.channels.repository import talk_since
 from jackfield.channels.sending import Sending
 from jackfield.channels.service import Channels
 from jackfield.channels.talking import Talking
@@ -67,4 +68,5 @@ __all__ = [
     "UpdatesConflictError",
     "inbound_router",
     "router",
+    "talk_since",
 ]

@@ -31,8 +31,6 @@ _LOOK_S = 2.0
 _LONGEST_PAUSE_S = 60.0
 _MOST = 64
 """Channels that one node fetches for; what is beyond is another node's, or waits."""
-_KEEP = timedelta(days=30)
-_SWEEP_S = 600.0
 
 
 class Polling:
@@ -45,11 +43,7 @@ class Polling:
         intake: Intake,
         lines: Lines,
         clock: Clock | None = None,
-        *,
-        keep_for: timedelta | None = _KEEP,
     ) -> None:
-        """`keep_for`: how old messages may grow; None where `records.Retention` sees to it."""
-        self._keep_for = keep_for
         self._database = database
         self._channels = channels
         self._intake = intake
@@ -57,14 +51,12 @@ class Polling:
         self._clock = clock or SystemClock()
         self._node = new_id("node")
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._swept: float | None = None
 
     async def run(self) -> None:
         """Look for channels to fetch for, until cancelled."""
         try:
             while True:
                 await self._look()
-                await self._sweep()
                 await asyncio.sleep(_LOOK_S)
         finally:
             tasks = list(self._running.values())
@@ -164,15 +156,3 @@ class Polling:
                 await session.execute(statement)
         except Exception:
             _log.warning("leases-kept", exc_info=True)
-
-    async def _sweep(self) -> None:
-        now = self._clock.monotonic()
-        if self._keep_for is None:
-            return
-        if self._swept is not None and now - self._swept < _SWEEP_S:
-            return
-        self._swept = now
-        while True:
-            async with self._database.write(None) as session:
-                if not await repository.forget_before(session, self._clock.now() - self._keep_for):
-                    return

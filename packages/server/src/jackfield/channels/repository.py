@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.channels.models import AssignmentRow, ChannelRow, MessageRow
 from jackfield.db import Database
+from jackfield.live import happened
 
 __all__ = [
     "add_once",
@@ -20,12 +21,11 @@ __all__ = [
     "assignments",
     "connected_kinds",
     "find",
-    "forget_before",
     "next_sequence",
     "set_state",
+    "talk_since",
+    "tell",
 ]
-
-_BATCH = 1_000
 
 
 async def find(session: AsyncSession, channel_id: str) -> ChannelRow | None:
@@ -78,7 +78,11 @@ async def next_sequence(session: AsyncSession, channel_id: str) -> int:
 async def set_state(
     session: AsyncSession, channel_id: str, version: int, state: str, reason: str | None, now: datetime, **more: Any
 ) -> bool:
-    """Write how a channel is, unless somebody has changed it meanwhile; whether it was written."""
+    """Write how a channel is, unless somebody has changed it meanwhile; whether it was written. It is told of when it
+    is another state, or another reason."""
+    was = (await session.execute(
+        select(ChannelRow.state, ChannelRow.reason, ChannelRow.tenant_id).where(ChannelRow.id == channel_id)
+    )).one_or_none()  # fmt: skip
     statement = (
         update(ChannelRow)
         .where(ChannelRow.id == channel_id, ChannelRow.version == version)
@@ -86,16 +90,28 @@ async def set_state(
         .returning(ChannelRow.id)
         .execution_options(synchronize_session=False)
     )
-    return await session.scalar(statement) is not None
+    if await session.scalar(statement) is None:
+        return False
+    if was is not None and (was.state, was.reason) != (state, reason):
+        tell(session, was.tenant_id, channel_id, state, reason=reason)
+    return True
 
 
-async def forget_before(session: AsyncSession, moment: datetime) -> int:
-    """Remove some messages that are older; how many."""
-    old = select(MessageRow.id).where(MessageRow.created_at < moment).limit(_BATCH)
-    statement = (
-        delete(MessageRow)
-        .where(MessageRow.id.in_(old))
-        .returning(MessageRow.id)
-        .execution_options(synchronize_session=False)
+def tell(
+    session: AsyncSession, tenant_id: str, channel_id: str, change: str, plugin: str | None = None, **more: Any
+) -> None:
+    """Have a change of a channel heard by the tenant's admins and the operators once it is committed."""
+    happened(session, "channel", {"id": channel_id, "change": change, **more}, tenant_id=tenant_id, plugin=plugin)
+
+
+async def talk_since(
+    session: AsyncSession, tenants: Collection[str] | None, since: datetime, limit: int
+) -> Sequence[Any]:
+    """Messages of some tenants, or of all, since then, the latest first: tenant, id, channel, direction."""
+    query = (
+        select(MessageRow.tenant_id, MessageRow.id, MessageRow.channel_id, MessageRow.direction)
+        .where(MessageRow.created_at >= since, *(() if tenants is None else (MessageRow.tenant_id.in_(tenants),)))
+        .order_by(MessageRow.created_at.desc())
+        .limit(limit)
     )
-    return len((await session.scalars(statement)).all())
+    return (await session.execute(query)).all()

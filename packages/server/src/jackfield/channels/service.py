@@ -132,6 +132,7 @@ class Channels:
             session.add(row)
             await session.flush()
             row.secret = await self._sealed(session, row, secret)
+            repository.tell(session, tenant_id, row.id, "added")
             audit(session, tenant_id, actor, "channel.add", row.id, after={"kind": kind, "name": name})
         return Made(await self.connect(tenant_id, row.id), token)
 
@@ -161,6 +162,7 @@ class Channels:
                 # Another bot counts its updates anew.
                 row.next_update = 0
             row.version, row.changed_at = row.version + 1, self._clock.now()
+            repository.tell(session, tenant_id, channel_id, "changed")
             audit(session, tenant_id, actor, "channel.change", channel_id, after={"name": row.name})
             was = row.state
         if was != "disconnected" and (settings is not None or secret is not None):
@@ -173,6 +175,7 @@ class Channels:
         await self._tear_down(row)
         async with self._database.write(tenant_id) as session:
             await session.execute(delete(ChannelRow).where(ChannelRow.id == channel_id))
+            repository.tell(session, tenant_id, channel_id, "removed")
             audit(session, tenant_id, actor, "channel.remove", channel_id, before={"kind": row.kind, "name": row.name})
 
     async def new_token(self, tenant_id: str, channel_id: str, *, actor: str) -> str:
@@ -216,6 +219,7 @@ class Channels:
             row = await _own(session, channel_id, is_locked=True)
             row.state, row.reason, row.hook_hash, row.hook_secret_hash = "disconnected", None, None, None
             row.version += 1
+            repository.tell(session, tenant_id, channel_id, "disconnected")
             audit(session, tenant_id, actor, "channel.disconnect", channel_id)
         return row
 
@@ -274,6 +278,10 @@ class Channels:
                 session.add(row)
             row.priority, row.is_enabled, row.settings, row.changed_at = priority, is_enabled, dict(settings), now
             after = {"plugin": installation_id, "priority": priority, "enabled": is_enabled}
+            repository.tell(
+                session, tenant_id, channel_id, "assigned", installation_id=installation_id, priority=priority,
+                enabled=is_enabled,
+            )  # fmt: skip
             audit(session, tenant_id, actor, "channel.assign", channel_id, before, after)
         return row
 
@@ -289,6 +297,7 @@ class Channels:
             if row is None:
                 raise AssignmentMissingError("the plugin is not assigned to this channel")
             await session.delete(row)
+            repository.tell(session, tenant_id, channel_id, "unassigned", installation_id=installation_id)
             audit(session, tenant_id, actor, "channel.unassign", channel_id, before={"plugin": installation_id})
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.data_adapters.change_log import ChangeLog
@@ -30,7 +30,6 @@ __all__ = ["BATCH", "ChangeFilter", "Changes", "Refused", "Reverted"]
 
 BATCH = 500
 """Changes that one request takes back at most."""
-_PRUNED = 1_000
 _LATER = 1_000
 
 
@@ -87,25 +86,18 @@ class _Owner:
 
 
 class Changes:
-    """The change log of all tenants.
-
-    Args:
-        keep_for: How old entries may grow.
-    """
+    """The change log of all tenants."""
 
     def __init__(
         self,
         database: Database,
         adapters: AdapterSource,
         clock: Clock | None = None,
-        *,
-        keep_for: timedelta = timedelta(days=90),
     ) -> None:
         self._database = database
         self._adapters = adapters
         self._clock = clock or SystemClock()
         self._log = ChangeLog(clock)
-        self._keep_for = keep_for
 
     def schemas(self) -> list[EntitySchema]:
         """The host's entities."""
@@ -164,20 +156,6 @@ class Changes:
         about = {"changes": len(made), "refused": len(refused), **_told(wanted)}
         await self._audit(tenant_id, actor, "changes", about)
         return Reverted(made, refused, found[BATCH - 1].id if len(found) > BATCH else None)
-
-    async def prune(self) -> int:
-        """Drop what is too old; how many entries."""
-        before, dropped = self._clock.now() - self._keep_for, 0
-        while True:
-            old = select(DataChange.id).where(DataChange.at < before).limit(_PRUNED)
-            async with self._database.write(None) as session:
-                # In slices, so that no other writer waits for long.
-                result: Any = await session.execute(
-                    delete(DataChange).where(DataChange.id.in_(old)).execution_options(synchronize_session=False)
-                )
-            dropped += result.rowcount
-            if result.rowcount < _PRUNED:
-                return dropped
 
     async def _revert(self, change: DataChange, actor: str) -> DataChange:
         number, tenant_id = change.id, change.tenant_id

@@ -31,6 +31,7 @@ from jackfield.egress.secrets import Filled, InjectedSecret, Injection
 from jackfield.egress.urls import Target, parse_url, resolve_location
 from jackfield.errors import JackfieldError
 from jackfield.settings import EgressSettings
+from jackfield.tracing import Tracing, here
 
 __all__ = ["Charge", "Egress"]
 
@@ -69,6 +70,7 @@ class Egress:
     Args:
         charge: Told of all bytes; none are charged when absent.
         resolver: Looks names up; as the settings say when absent.
+        tracing: Makes spans of requests; none when absent.
 
     Raises:
         ValueError: The settings allow what is no network, address or host.
@@ -80,9 +82,12 @@ class Egress:
         *,
         charge: Charge | None = None,
         resolver: Resolver | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings = settings or EgressSettings()
         self._charge = charge
+        self._tracing = tracing
+        self._told = HostPolicy("", "", settings.trace_hosts)
         self._allowed = Allowed(settings.allowed)
         self._connections = Connections(settings, resolver or resolver_of(settings.resolver), self._allowed)
         self._rates = Rates(
@@ -113,6 +118,45 @@ class Egress:
             QuotaExceededError: The minute's bytes are used up.
         """
         hop = self._first(request, policy)
+        if self._tracing is not None:
+            return await self._send_traced(self._tracing, request, hop, policy, secrets, payer)
+        return await self._send(request, hop, policy, secrets, payer)
+
+    async def _send_traced(
+        self,
+        tracing: Tracing,
+        request: OutboundRequest,
+        hop: _Hop,
+        policy: HostPolicy,
+        secrets: Sequence[InjectedSecret],
+        payer: Payer | None,
+    ) -> OutboundResponse:
+        """With a span, redirects included. Without path and query: those may hold what is not for the spans."""
+        target = hop.target
+        about = {
+            "jackfield.tenant": policy.tenant_id, "jackfield.installation": policy.installation_id,
+            "http.request.method": hop.method, "server.address": target.host, "server.port": target.port,
+        }  # fmt: skip
+        with tracing.span(f"HTTP {hop.method}", about, kind="client") as span:
+            try:
+                response = await self._send(request, hop, policy, secrets, payer)
+            except JackfieldError as error:
+                span.set_attribute("error.type", error.code)
+                tracing.failed(span, error.code)
+                raise
+            span.set_attribute("http.response.status_code", response.status)
+            if response.status >= 400:
+                tracing.failed(span, str(response.status))
+            return response
+
+    async def _send(
+        self,
+        request: OutboundRequest,
+        hop: _Hop,
+        policy: HostPolicy,
+        secrets: Sequence[InjectedSecret],
+        payer: Payer | None,
+    ) -> OutboundResponse:
         traffic = _Traffic()
         total_s = min(request.timeout_s or self._settings.total_s, self._settings.total_s)
         self._rates.enter(policy.tenant_id, policy.installation_id)
@@ -232,11 +276,10 @@ class Egress:
         # What frames a body, and what comes before it, is bounded together with it.
         wire.allow(limit + limit // 8 + 2 * settings.header_bytes)
         try:
-            head = await connection.http.ask(hop.method, filled.path, _headers(hop, filled), filled.body)
-            headers = response_headers(head.headers, settings.headers, settings.header_bytes)
-            headers, body = await self._body(
-                hop, connection.http.body(), headers, limit, is_secret=injection.is_watchful
-            )
+            asked = _headers(hop, filled, self._traceparent(hop.target))
+            head = await connection.http.ask(hop.method, filled.path, asked, filled.body)
+            taken = response_headers(head.headers, settings.headers, settings.header_bytes)
+            headers, body = await self._body(hop, connection.http.body(), taken, limit, is_secret=injection.is_watchful)
         finally:
             traffic.sent += wire.sent_bytes - sent
             traffic.received += wire.received_bytes - received
@@ -248,6 +291,12 @@ class Egress:
                 headers = tuple(pair for pair in headers if pair[0] != "content-length")
             body = restored
         return head.status, headers, body
+
+    def _traceparent(self, target: Target) -> str:
+        is_told = bool(self._told.hosts) and self._told.allows(
+            target.scheme, target.host, target.port, plain_http=self._settings.plain_http
+        )
+        return here() if is_told else ""
 
     async def _body(
         self, hop: _Hop, incoming: AsyncGenerator[bytes], headers: Headers, limit: int, *, is_secret: bool
@@ -294,7 +343,7 @@ class Egress:
                 self._charge(policy.tenant_id, policy.installation_id, size)
 
 
-def _headers(hop: _Hop, filled: Filled) -> list[tuple[bytes, bytes]]:
+def _headers(hop: _Hop, filled: Filled, traceparent: str) -> list[tuple[bytes, bytes]]:
     target = hop.target
     headers = [("Host", target.authority), *_without(filled.headers, "accept-encoding")]
     names = {name.lower() for name, _ in headers}
@@ -302,6 +351,8 @@ def _headers(hop: _Hop, filled: Filled) -> list[tuple[bytes, bytes]]:
         headers.append(("User-Agent", _USER_AGENT))
     if "accept" not in names:
         headers.append(("Accept", "*/*"))
+    if traceparent and "traceparent" not in names:
+        headers.append(("traceparent", traceparent))
     # What the plugin's library would undo is the broker's to undo, since it counts.
     headers.append(("Accept-Encoding", ACCEPTED))
     if filled.body or hop.method in ("PATCH", "POST", "PUT"):

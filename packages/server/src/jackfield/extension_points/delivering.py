@@ -67,7 +67,11 @@ class Delivering:
             tenant_id=delivery.tenant_id, installation_id=delivery.installation_id, delivery_id=delivery.id
         ):  # fmt: skip
             if self._tracing is None:
-                return await self._deliver(delivery)
+                before = incoming.set(traceparent_of(delivery.cause))
+                try:
+                    return await self._deliver(delivery)
+                finally:
+                    incoming.reset(before)
             return await self._traced(self._tracing, delivery)
 
     async def _traced(self, tracing: Tracing, delivery: DeliverySnapshot) -> DeliveryResult:

@@ -7,6 +7,7 @@ from jackfield.invocation import Invocation, Invoker
 from jackfield.jobs import DeliveryResult, DeliverySnapshot
 from jackfield.jobs.schedules import EVENT_PREFIX
 from jackfield.lifecycle import ActiveInstallations
+from jackfield.telemetry import bound
 from jackfield_sdk import wire
 
 __all__ = ["ScheduleHandlers"]
@@ -30,17 +31,18 @@ class ScheduleHandlers:
         schedule = next((each for each in installation.manifest.schedules if each.name == name), None)
         if schedule is None:
             return DeliveryResult("skipped", "handler-gone", "the installed release has no such schedule")
-        outcome = await self._invoker.run(
-            Invocation(
-                installation,
-                "schedule",
-                name,
-                schedule.handler,
-                None,
-                schedule.timeout_ms,
-                delivery=wire.Delivery(delivery.id, delivery.attempt),
-                settling=delivery.settling,
-                execution=_EXECUTION,
+        with bound(plugin=installation.slug):
+            outcome = await self._invoker.run(
+                Invocation(
+                    installation,
+                    "schedule",
+                    name,
+                    schedule.handler,
+                    None,
+                    schedule.timeout_ms,
+                    delivery=wire.Delivery(delivery.id, delivery.attempt),
+                    settling=delivery.settling,
+                    execution=_EXECUTION,
+                )
             )
-        )
         return result_of(outcome)

@@ -17,13 +17,17 @@ import structlog
 
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.errors import SecretNotSetError, SecretUnreadableError
+from jackfield.capabilities.origin import Cause
 from jackfield.clock import Clock, SystemClock
 from jackfield.extension_points.delivering import at_work, result_of
 from jackfield.extension_points.routes import RouteRequest
 from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.jobs import DeliveryResult, DeliverySnapshot
 from jackfield.lifecycle import ActiveInstallations
+from jackfield.opened import opened
 from jackfield.settings import WebhookSettings
+from jackfield.telemetry import bound
+from jackfield.tracing import here
 from jackfield.webhooks import (
     EVENT_PREFIX,
     Address,
@@ -108,6 +112,7 @@ class Webhooks:
             AddressUnknownError: It is nobody's.
             WebhooksTooManyError: It has had too many.
         """
+        opened(token)
         found = await self._addresses.find(token)
         if found is None:
             raise AddressUnknownError("there is no such address")
@@ -126,17 +131,28 @@ class Webhooks:
             ReceiverInactiveError: It is not at work. One in quarantine takes webhooks, and has them later.
             WebhookRefusedError: It is not genuine.
         """
-        installation = await self._receiver(address)
+        with bound(tenant_id=address.tenant_id, installation_id=address.installation_id):
+            installation = await self._receiver(address)
+            with bound(plugin=installation.slug):
+                return await self._receive(installation, address, request)
+
+    async def _receive(self, installation: ActiveInstallation, address: Address, request: RouteRequest) -> Taken:
         webhook = next((each for each in installation.manifest.webhooks if each.name == address.name), None)
         if webhook is None:
             raise AddressUnknownError("there is no such address")
         why = await self._refusal(installation, webhook, request)
         if why is not None:
-            _log.info("webhook-refused", tenant=address.tenant_id, plugin=installation.slug, name=webhook.name, why=why)
+            _log.info("webhook-refused", name=webhook.name, why=why)
             await self._intake.refused(address, why)
             raise WebhookRefusedError("this is not signed as it should be")
         key, is_id = receipt_key(webhook.verify, request.headers, request.query, request.body)
-        return await self._intake.take(address, webhook.handler, key, _stored(request), is_id=is_id)
+        traceparent = here()
+        cause = msgspec.json.encode(Cause(traceparent=traceparent)).decode() if traceparent else None
+        taken = await self._intake.take(address, webhook.handler, key, _stored(request), is_id=is_id, cause=cause)
+        _log.debug(
+            "webhook-taken", name=webhook.name, delivery_id=taken.delivery_id, is_duplicate=taken.is_duplicate
+        )  # fmt: skip
+        return taken
 
     async def deliver(self, delivery: DeliverySnapshot) -> DeliveryResult:
         """Hand one webhook to its handler."""
@@ -147,19 +163,20 @@ class Webhooks:
         webhook = next((each for each in installation.manifest.webhooks if each.name == name), None)
         if webhook is None:
             return DeliveryResult("skipped", "handler-gone", "the installed release has no such webhook")
-        outcome = await self._invoker.run(
-            Invocation(
-                installation,
-                "webhook",
-                name,
-                webhook.handler,
-                _request(name, delivery.payload),
-                webhook.timeout_ms,
-                delivery=wire.Delivery(delivery.id, delivery.attempt),
-                settling=delivery.settling,
-                execution=_EXECUTION,
+        with bound(plugin=installation.slug):
+            outcome = await self._invoker.run(
+                Invocation(
+                    installation,
+                    "webhook",
+                    name,
+                    webhook.handler,
+                    _request(name, delivery.payload),
+                    webhook.timeout_ms,
+                    delivery=wire.Delivery(delivery.id, delivery.attempt),
+                    settling=delivery.settling,
+                    execution=_EXECUTION,
+                )
             )
-        )
         return result_of(outcome)
 
     async def _receiver(self, address: Address) -> ActiveInstallation:

@@ -10,19 +10,21 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock
 from jackfield.db import DATABASE_FAILURES, Database, tell
 from jackfield.health.breakers import BreakerChange, Breakers
 from jackfield.health.models import BreakerRow
 
-__all__ = ["BREAKERS", "BreakerBook"]
+__all__ = ["BREAKERS", "Announcer", "BreakerBook"]
 
 BREAKERS = "breakers"
 """Topic of the notice that one has opened or closed."""
@@ -38,24 +40,32 @@ _KEEP_CLOSED = timedelta(minutes=10)
 _AT_ONCE = 1_000
 
 
-class BreakerBook:
-    """Keeps the breakers of this node and those in the database alike.
+class Announcer(Protocol):
+    """Says what has become of breakers; `announcing.Announcing` in a node."""
 
-    Args:
-        opened: Told of each handler that is left alone from now on, once it is written down.
-    """
+    async def announce(self, session: AsyncSession, change: BreakerChange, until: datetime) -> None:
+        """In the transaction in which one opened or closed. Of all nodes, the first that writes comes here."""
+        ...
+
+    def sent(self) -> None:
+        """That transaction is committed."""
+        ...
+
+
+class BreakerBook:
+    """Keeps the breakers of this node and those in the database alike."""
 
     def __init__(
         self,
         database: Database,
         breakers: Breakers,
         clock: Clock,
-        opened: Callable[[BreakerChange], Awaitable[None]] | None = None,
+        announcer: Announcer,
     ) -> None:
         self._database = database
         self._breakers = breakers
         self._clock = clock
-        self._opened = opened
+        self._announcer = announcer
         self._seen: datetime | None = None
 
     async def run(self) -> None:
@@ -85,11 +95,6 @@ class BreakerBook:
                 except BaseException:
                     self._breakers.put_back(changes[number:])
                     raise
-                if change.is_open and change.is_first and self._opened is not None:
-                    try:
-                        await self._opened(change)
-                    except DATABASE_FAILURES as error:
-                        _log.warning("breaker not told", error=type(error).__name__)
 
     async def read(self) -> None:
         """Take over what others have written since the last look."""
@@ -107,28 +112,42 @@ class BreakerBook:
     async def _write(self, change: BreakerChange) -> None:
         make = insert_sqlite if self._database.is_sqlite else insert_postgresql
         now = self._clock.now()
-        values = {
+        until = now + timedelta(seconds=change.left_s)
+        values: dict[str, Any] = {
             "revision": change.revision, "is_open": change.is_open, "opened_at": change.opened_at,
-            "until": now + timedelta(seconds=change.left_s), "wait_s": change.wait_s, "failures": change.failures,
+            "until": until, "wait_s": change.wait_s, "failures": change.failures,
             "code": change.code, "message": change.message, "changed_at": now,
         }  # fmt: skip
-        place = {
-            "tenant_id": change.tenant_id, "installation_id": change.installation_id, "handler": change.handler
-        }  # fmt: skip
-        put = make(BreakerRow).values(**place, **values)
-        # A node that has not heard of an update yet must not undo what is known of the new release.
-        put = put.on_conflict_do_update(
-            index_elements=["installation_id", "handler"], set_=values, where=BreakerRow.revision <= change.revision
-        )
+        # Made, closed, when there is none, and held in any case: what it was, no other node changes meanwhile.
+        make_row = make(BreakerRow).values(
+            tenant_id=change.tenant_id, installation_id=change.installation_id, handler=change.handler,
+            **(values | {"is_open": False}),
+        )  # fmt: skip
+        held = make_row.on_conflict_do_update(
+            index_elements=["installation_id", "handler"], set_={"handler": make_row.excluded.handler}
+        ).returning(BreakerRow.is_open, BreakerRow.revision, BreakerRow.opened_at)
         old = delete(BreakerRow).where(
             BreakerRow.installation_id == change.installation_id,
             BreakerRow.is_open.is_(False),
             BreakerRow.changed_at < now - _KEEP_CLOSED,
         )
         async with self._database.write(change.tenant_id) as session:
-            await session.execute(put)
+            was_open, revision, opened_at = (await session.execute(held)).one()
+            if revision > change.revision:
+                return  # a node that has not heard of an update yet must not undo what is known of the new release
+            was_open = was_open and revision == change.revision
+            if was_open:
+                values["opened_at"] = opened_at
+            put = update(BreakerRow).where(
+                BreakerRow.installation_id == change.installation_id, BreakerRow.handler == change.handler
+            )
+            await session.execute(put.values(**values).execution_options(synchronize_session=False))
             await session.execute(old.execution_options(synchronize_session=False))
             await tell(session, BREAKERS)
+            if was_open != change.is_open:
+                await self._announcer.announce(session, change, until)
+        if was_open != change.is_open:
+            self._announcer.sent()
 
     async def _patiently(self, action: Callable[[], Awaitable[None]]) -> None:
         """A database that is away is waited for: the door goes on with what is in memory."""
@@ -141,6 +160,6 @@ class BreakerBook:
 
 def _change(row: BreakerRow) -> BreakerChange:
     return BreakerChange(
-        row.tenant_id, row.installation_id, "", row.handler, row.revision, row.is_open, False, row.opened_at, 0.0,
-        row.wait_s, row.failures, row.code, row.message,
+        row.tenant_id, row.installation_id, "", row.handler, row.revision, row.is_open, row.opened_at, 0.0, row.wait_s,
+        row.failures, row.code, row.message,
     )  # fmt: skip

@@ -10,21 +10,21 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
 
 import structlog
 
 from jackfield.clock import Clock
 from jackfield.invocation import Invocation, Outcome
+from jackfield.lifecycle import LeftAlone
 from jackfield.settings import BreakerSettings
 from jackfield_sdk.wire import Failure
 
-__all__ = ["KINDS", "BreakerChange", "BreakerReport", "Breakers", "is_blameless"]
+__all__ = ["KINDS", "BreakerChange", "Breakers", "is_blameless"]
 
 _log = structlog.get_logger("jackfield.health")
 
-KINDS = frozenset({"filter", "event", "function", "route", "widget"})
+KINDS = frozenset({"filter", "event", "function", "route", "schedule", "webhook", "widget"})
 """Triggers that are watched. What an administrator does to a plugin must go through to it whatever it did before."""
 
 _FAILURES = frozenset({"error", "timeout", "cpu", "memory", "crashed", "violation"})
@@ -39,33 +39,14 @@ _REASON_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerReport:
-    """A breaker that is not closed.
-
-    Attributes:
-        state: `half-open`: one call is being let through, or the next one will be.
-        retry_after_s: Until the next call is let through.
-        failures: In a row, up to when it opened.
-        code, message: Of the last failure.
-    """
-
-    handler: str
-    state: Literal["open", "half-open"]
-    opened_at: datetime
-    retry_after_s: float
-    failures: int
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class BreakerChange:
-    """A breaker opened or closed.
+    """A breaker opened, once more or for the first time, or closed.
 
     Attributes:
-        is_first: It was closed before, and is not open once more after a call that was let through.
         left_s: Until the next call is let through.
         wait_s: Of which this is the rest.
+        failures: Within the window in which it opened.
+        code, message: Of the last one.
     """
 
     tenant_id: str
@@ -74,7 +55,6 @@ class BreakerChange:
     handler: str
     revision: int
     is_open: bool
-    is_first: bool
     opened_at: datetime
     left_s: float
     wait_s: float
@@ -166,21 +146,21 @@ class Breakers:
         elif not is_neutral:
             self._settle_closed(known, breaker, invocation, outcome, now, is_failure=is_failure)
 
-    def report(self, installation_id: str, revision: int) -> list[BreakerReport]:
+    def report(self, installation_id: str, revision: int) -> list[LeftAlone]:
         """Breakers of an installation, as it is now, that are not closed; by handler."""
         known = self._known.get(installation_id)
         if known is None or known.revision != revision:
             return []
-        now = self._clock.monotonic()
-        found: list[BreakerReport] = []
+        now, moment = self._clock.monotonic(), self._clock.now()
+        found: list[LeftAlone] = []
         for handler, breaker in sorted(known.breakers.items()):
             if breaker.is_open and breaker.opened_at is not None:
                 is_trying = breaker.probe is not None or breaker.until <= now
                 left_s = 0.0 if is_trying else round(breaker.until - now, 1)
                 found.append(
-                    BreakerReport(
-                        handler, "half-open" if is_trying else "open", breaker.opened_at, left_s, breaker.in_a_row,
-                        breaker.code, breaker.message,
+                    LeftAlone(
+                        handler, "half-open" if is_trying else "open", breaker.opened_at,
+                        moment + timedelta(seconds=left_s), left_s, breaker.failures, breaker.code, breaker.message,
                     )
                 )  # fmt: skip
         return found
@@ -217,7 +197,7 @@ class Breakers:
         breaker = known.breakers.setdefault(change.handler, _Breaker(now + self._settings.window_s))
         breaker.is_open, breaker.probe, breaker.opened_at = True, None, change.opened_at
         breaker.until, breaker.wait_s = now + min(max(left_s, 0.0), self._settings.longest_s), change.wait_s
-        breaker.in_a_row, breaker.code, breaker.message = change.failures, change.code, change.message
+        breaker.failures, breaker.code, breaker.message = change.failures, change.code, change.message
         breaker.changed_at = changed_at
 
     def _of(self, known: _Known | None, invocation: Invocation, *, create: bool) -> _Known | None:
@@ -254,7 +234,7 @@ class Breakers:
         breaker.failures += 1
         settings = self._settings
         is_often = breaker.failures >= settings.minimum and breaker.failures >= settings.rate * breaker.calls
-        if breaker.in_a_row >= settings.in_a_row or is_often:
+        if is_often or (settings.in_a_row is not None and breaker.in_a_row >= settings.in_a_row):
             self._open(breaker, invocation, outcome, now, settings.open_s)
 
     def _settle_open(
@@ -274,13 +254,12 @@ class Breakers:
 
     def _open(self, breaker: _Breaker, invocation: Invocation, outcome: Outcome, now: float, wait_s: float) -> None:
         failure = outcome.failure
-        is_first = not breaker.is_open
         breaker.is_open, breaker.until, breaker.wait_s = True, now + wait_s, wait_s
         breaker.opened_at = breaker.opened_at or self._clock.now()
         breaker.code = failure.code if failure else outcome.status
         breaker.message = failure.message[:_REASON_CHARS] if failure else ""
         breaker.changed_at = self._clock.now()
-        self._changed(invocation, breaker, is_first=is_first)
+        self._changed(invocation, breaker)
         _log.warning("breaker open", **_where(invocation), code=breaker.code, for_s=wait_s)
 
     def _forget(self, known: _Known, invocation: Invocation) -> None:
@@ -288,20 +267,20 @@ class Breakers:
         self._drop(known, invocation.installation.id, invocation.handler)
         if breaker.is_open:
             breaker.is_open = False
-            self._changed(invocation, breaker, is_first=False)
+            self._changed(invocation, breaker)
 
     def _drop(self, known: _Known, installation_id: str, handler: str) -> None:
         del known.breakers[handler]
         if not known.breakers:
             del self._known[installation_id]
 
-    def _changed(self, invocation: Invocation, breaker: _Breaker, *, is_first: bool) -> None:
+    def _changed(self, invocation: Invocation, breaker: _Breaker) -> None:
         installation = invocation.installation
         self._changes.append(
             BreakerChange(
                 installation.tenant_id, installation.id, installation.slug, invocation.handler, installation.revision,
-                breaker.is_open, is_first, breaker.opened_at or self._clock.now(),
-                max(0.0, breaker.until - self._clock.monotonic()), breaker.wait_s, breaker.in_a_row, breaker.code[:128],
+                breaker.is_open, breaker.opened_at or self._clock.now(),
+                max(0.0, breaker.until - self._clock.monotonic()), breaker.wait_s, breaker.failures, breaker.code[:128],
                 breaker.message,
             )
         )  # fmt: skip

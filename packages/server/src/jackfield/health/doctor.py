@@ -8,6 +8,7 @@ from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.db.doctor import DatabaseFinding
 from jackfield.health.models import BreakerRow
+from jackfield.health.repository import is_left_alone
 
 __all__ = ["examine"]
 
@@ -17,7 +18,7 @@ _TOLD = 5
 async def examine(database: Database, clock: Clock | None = None) -> DatabaseFinding:
     """Breakers that are open. They are the plugins' matter rather than the platform's: told, and no fault."""
     now = (clock or SystemClock()).now()
-    query = select(BreakerRow).where(BreakerRow.is_open.is_(True)).order_by(BreakerRow.opened_at)
+    query = select(BreakerRow).where(is_left_alone()).order_by(BreakerRow.opened_at)
     async with database.read(None) as session:
         rows = (await session.scalars(query)).all()
     names = [

@@ -1,20 +1,37 @@
-"""Statements about health checks, and about the deaths among the records."""
+"""Statements about health checks and breakers, and about the deaths among the records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.health.crash_loops import DEATHS
-from jackfield.health.models import HealthCheckRow
+from jackfield.health.models import BreakerRow, HealthCheckRow
 from jackfield.lifecycle import State
 from jackfield.lifecycle.models import InstallationRow
 from jackfield.records.models import InvocationRow
 
-__all__ = ["claim", "deaths", "due", "of", "unknown_installations"]
+__all__ = ["OpenBreaker", "claim", "deaths", "due", "is_left_alone", "of", "open_breakers", "unknown_installations"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """A handler that is left alone, with what an operator may know of it: nothing that the plugin said."""
+
+    tenant_id: str
+    installation_id: str
+    slug: str
+    instance: str
+    version: str
+    handler: str
+    opened_at: datetime
+    until: datetime
+    failures: int
+    code: str
 
 
 async def of(session: AsyncSession, installation_ids: Iterable[str]) -> Sequence[HealthCheckRow]:
@@ -23,6 +40,35 @@ async def of(session: AsyncSession, installation_ids: Iterable[str]) -> Sequence
     if not ids:
         return []
     return (await session.scalars(select(HealthCheckRow).where(HealthCheckRow.installation_id.in_(ids)))).all()
+
+
+def is_left_alone() -> ColumnElement[bool]:
+    """Of a breaker's row and its installation's: it is open, and of the installation as it is now."""
+    return and_(
+        BreakerRow.is_open.is_(True),
+        BreakerRow.installation_id == InstallationRow.id,
+        BreakerRow.revision == InstallationRow.revision,
+    )
+
+
+async def open_breakers(
+    session: AsyncSession, tenant_id: str | None, after: tuple[str, ...], limit: int
+) -> Sequence[OpenBreaker]:
+    """Handlers that are left alone, of all tenants or one, from behind a tenant, installation and handler on."""
+    row, place = BreakerRow, InstallationRow
+    order = (row.tenant_id, row.installation_id, row.handler)
+    query = (
+        select(
+            row.tenant_id, row.installation_id, place.slug, place.instance, place.version, row.handler, row.opened_at,
+            row.until, row.failures, row.code,
+        )
+        .where(is_left_alone(), tuple_(*order) > tuple_(*after))
+        .order_by(*order)
+        .limit(limit)
+    )  # fmt: skip
+    if tenant_id is not None:
+        query = query.where(row.tenant_id == tenant_id)
+    return [OpenBreaker(*found) for found in await session.execute(query)]
 
 
 async def due(session: AsyncSession, now: datetime, limit: int) -> list[tuple[str, str]]:

@@ -8,24 +8,28 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from jackfield.health.service import HealthReport
+from jackfield.lifecycle.schemas import BreakerOut
 
-__all__ = ["BreakerOut", "CrashOut", "HealthOut", "QuarantineOut", "RestartingOut"]
+__all__ = ["CrashOut", "HealthOut", "OpenBreakerOut", "QuarantineOut", "RestartingOut"]
 
 
 class _Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class BreakerOut(_Out):
-    """A handler that is left alone, because it failed too often."""
+class OpenBreakerOut(_Out):
+    """A handler of some tenant's plugin that is left alone, because it failed too often."""
 
+    tenant_id: str
+    installation_id: str
+    slug: str = Field(examples=["loyalty-points"])
+    instance: str
+    version: str = Field(examples=["1.0.0"])
     handler: str
-    state: Literal["open", "half-open"] = Field(description="`half-open`: one call is let through to see how it is now")
     opened_at: datetime
-    retry_after_s: float = Field(description="Until a call is let through")
-    failures: int = Field(description="In a row, until it was left alone")
+    until: datetime = Field(description="When a call is let through; in the past while none came or one is on its way")
+    failures: int = Field(description="Within the minutes in which it came to be left alone")
     code: str = Field(description="Of the last failure", examples=["plugin-error"])
-    message: str
 
 
 class CrashOut(_Out):

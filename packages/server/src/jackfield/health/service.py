@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,13 +14,16 @@ from jackfield.clock import Clock
 from jackfield.db import Database
 from jackfield.errors import JackfieldError
 from jackfield.health import repository
+from jackfield.health.announcing import Announcing
 from jackfield.health.breaker_book import BreakerBook
-from jackfield.health.breakers import BreakerChange, BreakerReport
 from jackfield.health.checks import Checks
 from jackfield.health.crash_loops import Condemned, Restarting
 from jackfield.health.models import HealthCheckRow
+from jackfield.health.repository import OpenBreaker
 from jackfield.health.watch import Watch
-from jackfield.lifecycle import ActiveInstallations, Actor, HealthNote, Installed, Lifecycle, Runner, State
+from jackfield.http import PageRequest, Slice, cut, decode_cursor
+from jackfield.lifecycle import ActiveInstallations, Actor, HealthNote, Installed, LeftAlone, Lifecycle, Runner, State
+from jackfield.notifications import Notifications
 from jackfield.settings import HealthSettings
 from jackfield_sdk.wire import Caller
 
@@ -72,7 +75,7 @@ class HealthReport:
     code: str | None = None
     duration_ms: float | None = None
     note: HealthNote | None = None
-    breakers: tuple[BreakerReport, ...] = ()
+    breakers: tuple[LeftAlone, ...] = ()
     restarting: Restarting | None = None
     crashes: tuple[Crash, ...] = ()
     quarantine: Quarantine | None = None
@@ -85,6 +88,7 @@ class Health:
         watch: What stands before the door.
         flush_records: `Recorder.flush`.
         is_busy: Whether calls wait for isolates; checks then wait too.
+        notifications: How owners and admins hear of breakers.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Health:
         settings: HealthSettings,
         flush_records: Callable[[], Awaitable[None]],
         is_busy: Callable[[], bool],
+        notifications: Notifications | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -106,7 +111,7 @@ class Health:
         self._lifecycle = lifecycle
         self._active = active
         self._flush_records = flush_records
-        self.book = BreakerBook(database, watch.breakers, clock, self._tell)
+        self.book = BreakerBook(database, watch.breakers, clock, Announcing(notifications))
         self.checks = Checks(database, clock, watch, active, runner, settings, is_busy)
 
     async def run(self) -> None:
@@ -122,6 +127,19 @@ class Health:
             rows = await repository.of(session, installation_ids)
         found = {row.installation_id: _note(row) for row in rows}
         return {id: note for id, note in found.items() if note is not None}
+
+    def left_alone(self, installation_id: str, revision: int) -> Sequence[LeftAlone]:
+        """Handlers of an installation, as it is now, that are left alone, as this node knows it."""
+        return self._watch.breakers.report(installation_id, revision)
+
+    async def every_breaker(
+        self, page: PageRequest, *, tenant_id: str | None = None
+    ) -> Slice[OpenBreaker]:  # fmt: skip
+        """Handlers of all tenants that are left alone, by tenant, or those of one; for operators."""
+        after = decode_cursor(page.cursor, str, str, str) if page.cursor else ("", "", "")
+        async with self._database.read(None) as session:
+            rows = await repository.open_breakers(session, tenant_id, tuple(after), page.limit + 1)
+        return cut(rows, page.limit, lambda row: (row.tenant_id, row.installation_id, row.handler))
 
     async def report(
         self, tenant_id: str, slug: str, *, instance: str = "default", actor: Actor | None = None, check: bool = True
@@ -151,7 +169,7 @@ class Health:
             status, message = _status(note), note.message
         return HealthReport(
             status, message, code, duration_ms, note if seen.manifest.health else None,
-            tuple(self._watch.breakers.report(seen.id, seen.revision)),
+            tuple(self.left_alone(seen.id, seen.revision)),
             self._watch.crash_loops.report(seen.id, seen.revision),
             await self._crashes(tenant_id, seen.id), _quarantine(seen),
         )  # fmt: skip
@@ -165,12 +183,6 @@ class Health:
         return tuple(
             Crash(row.started_at, row.status, row.kind, row.name, row.handler, row.error_code, row.error_message)
             for row in rows
-        )
-
-    async def _tell(self, change: BreakerChange) -> None:
-        """The tenant finds in its trail when a handler was left alone, and why."""
-        await self._lifecycle.note(
-            change.tenant_id, "platform", "breaker.open", f"{change.handler}: {change.code}", plugin=change.slug
         )
 
     async def _quarantine_for_ever(self) -> None:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from jackfield.http.errors import CredentialsMissingError, RoleMissingError
+from jackfield.opened import opened
 
 __all__ = [
     "CALLER",
@@ -95,7 +96,10 @@ def bearer_token(header: str | None) -> str | None:
     """The token in an `Authorization` header (RFC 6750), None when there is none."""
     scheme, _, token = (header or "").partition(" ")
     token = token.strip()
-    return token if scheme.lower() == "bearer" and token else None
+    if scheme.lower() != "bearer" or not token:
+        return None
+    opened(token)
+    return token
 
 
 async def _current(

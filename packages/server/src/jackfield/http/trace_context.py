@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jackfield.opened import begin
 from jackfield.tracing import Tracing, incoming, is_traceparent
 
 __all__ = ["TraceMiddleware"]
@@ -26,6 +27,7 @@ class TraceMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        begin()
         given = _given(scope)
         if self._tracing is None:
             if not given:

@@ -9,14 +9,12 @@ much. Who wants to hide what they write can: the log is the tenant's own, and eg
 
 from __future__ import annotations
 
-import base64
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
-from urllib.parse import quote, quote_plus
 
 from jackfield import telemetry
+from jackfield.opened import forms_of
 
 __all__ = ["Redaction", "SecretBook"]
 
@@ -193,7 +191,7 @@ class _Index:
         forms: dict[str, None] = {}
         if not self.is_too_large:
             for value in known:
-                for form in _forms(value):
+                for form in forms_of(value):
                     forms[form] = forms[form.replace("\\", "")] = None
             # Of a secret that is nothing but backslashes; it would be found everywhere, without an end.
             forms.pop("", None)
@@ -317,33 +315,3 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((start, end))
     return joined
-
-
-def _forms(value: str) -> Iterable[str]:
-    """A secret as it may stand in a text."""
-    data = value.encode("utf-8", "surrogatepass")
-    yield value
-    if value.strip() != value:
-        yield value.strip()
-    yield data.hex()
-    for offset in range(3):
-        # Base64 of the secret amid other bytes, as in `user:password`: what comes before it shifts it by 0, 2 or 4
-        # bits, and of the characters at both ends only some bits are its own.
-        coded = base64.b64encode(b"\0" * offset + data)
-        head = (offset * 8 + 5) // 6
-        tail = len(coded.rstrip(b"=")) - (1 if (offset + len(data)) % 3 else 0)
-        part = coded[head:tail].decode()
-        if len(part) >= _SHORT:
-            yield part
-            if len(value) <= _LONG:
-                yield part.translate(_URL_SAFE)
-    if len(value) > _LONG:
-        # The parts between what is escaped are long enough to be found by themselves.
-        return
-    yield data.hex().upper()
-    yield from (quote(value), quote(value, safe=""), quote_plus(value))
-    yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
-    yield from (repr(value)[1:-1], repr(data)[2:-1])
-
-
-_URL_SAFE = str.maketrans("+/", "-_")

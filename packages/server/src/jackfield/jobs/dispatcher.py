@@ -108,7 +108,7 @@ class Dispatcher:
             deliver, self._clock, self._owner, self._settings.concurrency, self._settings.give_up_s,
             self._settings.retry, self._payload_of, self._wake.set,
         )  # fmt: skip
-        self._each = _MOST_OF_ONE
+        self._each = FIRST_PACE
         self._deferred: dict[str, float] = {}
         self._last_fanned_out = ""
         self._last_served = ""
@@ -284,8 +284,11 @@ class Dispatcher:
             lambda session: repository.look(session, now, self._last_fanned_out, each, limit, self._deferred)
         )
         self._last_fanned_out = found.last_tenant
-        # As many of each as there is room for, going by how many there were.
-        self._each = max(1, min(_MOST_OF_ONE, -(-limit // max(1, found.tenants)))) if found.tenants else _MOST_OF_ONE
+        if found.tenants:
+            # As many of each as there is room for, going by how many there were. Where there are some, no more than
+            # begin at once: what has to wait behind these is written once more.
+            most = FIRST_PACE if found.tenants > limit // _MOST_OF_ONE else _MOST_OF_ONE
+            self._each = max(1, min(most, limit // found.tenants))
         return found
 
     async def _payload_of(self, event_id: str) -> str | None:

@@ -99,10 +99,15 @@ def tenants_of(kind: Literal["new", "ready"]) -> Select[str]:
 
     def chain(name: str, start: Callable[[Any], ColumnElement[bool]]) -> CTE:
         first, further = source.alias(f"{name}_first"), source.alias(f"{name}_further")
-        found = select(func.min(first.c.tenant_id).label("tenant")).where(where(first), start(first.c.tenant_id))
-        links = found.cte(name, recursive=True)
-        step = select(func.min(further.c.tenant_id)).where(where(further), further.c.tenant_id > links.c.tenant)
-        return links.union_all(select(step.scalar_subquery()).where(links.c.tenant.is_not(None)))
+
+        def least(alias: Any, *conditions: ColumnElement[bool]) -> Any:
+            # Not min(): where the planner expects few rows, it reads all of them for that.
+            tenant = alias.c.tenant_id
+            return select(tenant).where(where(alias), *conditions).order_by(tenant).limit(1).scalar_subquery()
+
+        links = select(least(first, start(first.c.tenant_id)).label("tenant")).cte(name, recursive=True)
+        step = least(further, further.c.tenant_id > links.c.tenant)
+        return links.union_all(select(step).where(links.c.tenant.is_not(None)))
 
     after = bindparam("after", type_=String)
     rest = chain("rest", lambda tenant: tenant > after)

@@ -13,7 +13,7 @@ from jackfield.lifecycle.delivery_endpoints import delivery_log_router
 from jackfield.lifecycle.development import DEVELOPMENT_PATH, development_router
 from jackfield.lifecycle.endpoints import Plugin, actor_of, router
 from jackfield.lifecycle.history import Kept
-from jackfield.lifecycle.interfaces import Catalogue, HealthNote, HealthNotes, Runner
+from jackfield.lifecycle.interfaces import Catalogue, HealthNote, HealthNotes, LeftAlone, Runner
 from jackfield.lifecycle.inventory import Inventory
 from jackfield.lifecycle.journal import INSTALLATIONS
 from jackfield.lifecycle.keeping_endpoints import keeping_router
@@ -42,6 +42,7 @@ __all__ = [
     "Installed",
     "Inventory",
     "Kept",
+    "LeftAlone",
     "Lifecycle",
     "LiveGrants",
     "Plugin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, cut, decode_cursor, problem_responses
 from jackfield.lifecycle.consent import Given, Grant
-from jackfield.lifecycle.interfaces import HealthNote, HealthNotes
+from jackfield.lifecycle.interfaces import HealthNote, HealthNotes, LeftAlone
 from jackfield.lifecycle.operations import Actor
 from jackfield.lifecycle.presentation import (
     detail_out,
@@ -80,8 +80,11 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
     async def notes_on(tenant_id: str, seen: Iterable[Installed]) -> Mapping[str, HealthNote]:
         return await health.notes(tenant_id, [one.id for one in seen]) if health else {}
 
+    def left_alone(seen: Installed) -> Sequence[LeftAlone]:
+        return health.left_alone(seen.id, seen.revision) if health else ()
+
     async def detailed(seen: Installed) -> InstallationDetailOut:
-        return detail_out(seen, (await notes_on(seen.tenant_id, [seen])).get(seen.id))
+        return detail_out(seen, (await notes_on(seen.tenant_id, [seen])).get(seen.id), left_alone(seen))
 
     @routes.post("/plan", operation_id="planPlugin", responses=problem_responses(403, 404))
     async def plan(caller: MemberCaller, body: PlanRequest) -> PlanOut:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
@@ -119,7 +122,7 @@ def router(lifecycle: Lifecycle, health: HealthNotes | None = None) -> APIRouter
         found = await lifecycle.list(caller.tenant, states=states or (), text=q, after=after, limit=page.limit + 1)
         notes = await notes_on(caller.tenant, found)
         shown = cut(found, page.limit, lambda seen: (seen.slug, seen.instance)).map(
-            lambda seen: installation_out(seen, notes.get(seen.id))
+            lambda seen: installation_out(seen, notes.get(seen.id), left_alone(seen))
         )
         return Page[InstallationOut](items=shown.items, next_cursor=shown.next_cursor)
 

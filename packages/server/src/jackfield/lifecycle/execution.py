@@ -16,6 +16,7 @@ from jackfield.lifecycle.operations import Actor, Order, Run, Step
 from jackfield.lifecycle.repository import strays_among
 from jackfield.lifecycle.steps import Secrets, Tools, steps_of
 from jackfield.lifecycle.turns import Turns
+from jackfield.telemetry import bound
 
 __all__ = ["Execution"]
 
@@ -110,15 +111,19 @@ class Execution:
     async def _end(self, operations: Iterable[OperationRow]) -> list[Run]:
         ended: list[Run] = []
         for operation in operations:
-            try:
-                steps = self.steps_of(operation.kind, self._tools, operation.data, {})
-                run = await self._journal.resume(operation, steps)
-            except OperationTakenOverError:
-                continue  # another node was quicker
-            except Exception as error:
-                # One that cannot be ended must not keep a node from starting; it stays open and is seen.
-                _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)
-                continue
-            _log.info("lifecycle.recovered", operation=run.id, kind=operation.kind, was_undone=run.is_undoing)
-            ended.append(run)
+            with bound(
+                tenant_id=operation.tenant_id, plugin=operation.slug, installation_id=operation.installation_id,
+                operation_id=operation.id,
+            ):  # fmt: skip
+                try:
+                    steps = self.steps_of(operation.kind, self._tools, operation.data, {})
+                    run = await self._journal.resume(operation, steps)
+                except OperationTakenOverError:
+                    continue  # another node was quicker
+                except Exception as error:
+                    # One that cannot be ended must not keep a node from starting; it stays open and is seen.
+                    _log.error("lifecycle.recovery_failed", operation=operation.id, kind=operation.kind, exc_info=error)
+                    continue
+                _log.info("lifecycle.recovered", operation=run.id, kind=operation.kind, was_undone=run.is_undoing)
+                ended.append(run)
         return ended

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from jackfield.invocation import Invocation, Outcome
 from jackfield.registry import Release
 
-__all__ = ["Catalogue", "HealthNote", "HealthNotes", "Runner"]
+__all__ = ["Catalogue", "HealthNote", "HealthNotes", "LeftAlone", "Runner"]
 
 
 class Runner(Protocol):
@@ -58,9 +58,35 @@ class HealthNote:
     consecutive_failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """A handler that is left alone because it failed too often.
+
+    Attributes:
+        state: `half-open`: one call is being let through, or the next one will be.
+        until: When the next call is let through.
+        retry_after_s: Until then.
+        failures: Within the window in which it was opened.
+        code, message: Of the last failure.
+    """
+
+    handler: str
+    state: Literal["open", "half-open"]
+    opened_at: datetime
+    until: datetime
+    retry_after_s: float
+    failures: int
+    code: str
+    message: str
+
+
 class HealthNotes(Protocol):
     """Who knows how installations are; `health.Health` in a node."""
 
     async def notes(self, tenant_id: str, installation_ids: Iterable[str]) -> Mapping[str, HealthNote]:
         """By installation; those that were never checked are left out."""
+        ...
+
+    def left_alone(self, installation_id: str, revision: int) -> Sequence[LeftAlone]:
+        """Handlers of an installation, as it is now, that are left alone."""
         ...

@@ -24,6 +24,7 @@ from jackfield.lifecycle.errors import InterruptedStepError, OperationInProgress
 from jackfield.lifecycle.models import InstallationRow, LockRow, OperationRow, StepRow
 from jackfield.lifecycle.operations import Actor, Change, Effect, Order, Run, Step, StepFailure
 from jackfield.live import happened
+from jackfield.telemetry import bound
 
 __all__ = ["INSTALLATIONS", "LEASE", "SEEN", "Journal"]
 
@@ -78,8 +79,11 @@ class Journal:
         run = Run(new_id("op"), order)
         self._running.add(run.id)
         try:
-            await self._open(run, steps)
-            await self._drive(run, steps)
+            with bound(
+                tenant_id=order.tenant_id, plugin=order.slug, installation_id=order.installation_id, operation_id=run.id
+            ):
+                await self._open(run, steps)
+                await self._drive(run, steps)
         finally:
             self._running.discard(run.id)
         return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from jackfield.capabilities.permissions import asked, describe
@@ -11,11 +11,12 @@ from jackfield.errors import JackfieldError
 from jackfield.lifecycle.configuration import known_fields, missing_fields
 from jackfield.lifecycle.consent import missing_grants, still_held
 from jackfield.lifecycle.contributions import contributions
-from jackfield.lifecycle.interfaces import HealthNote
+from jackfield.lifecycle.interfaces import HealthNote, LeftAlone
 from jackfield.lifecycle.migrations import is_reversible
 from jackfield.lifecycle.models import PastRelease
 from jackfield.lifecycle.planning import InstallPlan, Planned, RollbackPlan, UninstallPlan, UpdatePlan
 from jackfield.lifecycle.schemas import (
+    BreakerOut,
     ConflictOut,
     DataMoveOut,
     HealthNoteOut,
@@ -241,17 +242,21 @@ def table_out(one: TableAmount) -> TableOut:
     )  # fmt: skip
 
 
-def installation_out(seen: Installed, note: HealthNote | None = None) -> InstallationOut:
+def installation_out(
+    seen: Installed, note: HealthNote | None = None, left_alone: Sequence[LeftAlone] = ()
+) -> InstallationOut:
     """An installation in a list."""
-    return InstallationOut.model_validate(_fields(seen, note))
+    return InstallationOut.model_validate(_fields(seen, note, left_alone))
 
 
-def detail_out(seen: Installed, note: HealthNote | None = None) -> InstallationDetailOut:
+def detail_out(
+    seen: Installed, note: HealthNote | None = None, left_alone: Sequence[LeftAlone] = ()
+) -> InstallationDetailOut:
     """An installation with everything."""
     manifest = seen.manifest
     return InstallationDetailOut.model_validate(
         {
-            **_fields(seen, note),
+            **_fields(seen, note, left_alone),
             "grants": list(seen.grants),
             "grant_filters": dict(seen.grant_filters),
             "permissions": permissions_out(manifest, seen.grants, seen.grant_filters),
@@ -267,8 +272,9 @@ def detail_out(seen: Installed, note: HealthNote | None = None) -> InstallationD
     )
 
 
-def _fields(seen: Installed, note: HealthNote | None) -> dict[str, Any]:
+def _fields(seen: Installed, note: HealthNote | None, left_alone: Sequence[LeftAlone]) -> dict[str, Any]:
     return {
+        "breakers": [BreakerOut.model_validate(one) for one in left_alone],
         "health": None if note is None else HealthNoteOut.model_validate(note, from_attributes=True),
         "id": seen.id,
         "slug": seen.slug,

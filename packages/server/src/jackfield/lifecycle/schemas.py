@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "BreakerOut",
     "ConfigChange",
     "ConfigTestOut",
     "ConflictOut",
@@ -332,6 +333,21 @@ class HealthNoteOut(BaseModel):
     consecutive_failures: int
 
 
+class BreakerOut(BaseModel):
+    """A handler that is left alone, because it failed too often."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    handler: str
+    state: Literal["open", "half-open"] = Field(description="`half-open`: one call is let through to see how it is now")
+    opened_at: datetime
+    until: datetime = Field(description="When a call is let through")
+    retry_after_s: float = Field(description="Until then")
+    failures: int = Field(description="Within the minutes in which it came to be left alone")
+    code: str = Field(description="Of the last failure", examples=["plugin-error"])
+    message: str
+
+
 class InstallationOut(BaseModel):
     """An installed plugin."""
 
@@ -349,6 +365,7 @@ class InstallationOut(BaseModel):
     health: HealthNoteOut | None = Field(
         default=None, description="Its last health check; null when it has none, or was never checked"
     )
+    breakers: list[BreakerOut] = Field(default=[], description="Handlers that are left alone")
     pending_update: PendingUpdateOut | None = Field(default=None, description="An update that waits for consent")
     installed_at: datetime
     updated_at: datetime

@@ -11,7 +11,7 @@ from jackfield.live.endpoints import router
 from jackfield.live.errors import StreamLimitError, StreamPositionError
 from jackfield.live.hub import Hub, Stream
 from jackfield.live.kinds import KINDS, Kind
-from jackfield.live.writing import LIVE, Mark, happened, mark_on_commit
+from jackfield.live.writing import LIVE, Mark, happened, mark_on_commit, schedule_told
 
 __all__ = [
     "KINDS",
@@ -25,4 +25,5 @@ __all__ = [
     "happened",
     "mark_on_commit",
     "router",
+    "schedule_told",
 ]

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from jackfield.errors import JackfieldError
-from jackfield.http import Authenticator, Caller, MemberCaller, UnauthenticatedError, problem_responses
+from jackfield.http import Authenticator, Caller, RoleMissingError, UnauthenticatedError, problem_responses, require
 from jackfield.http.caller import bearer_token
 from jackfield.live.errors import StreamKindError, StreamPositionError
 from jackfield.live.hub import HEARTBEAT_S, RETRY_MS, Hub, Stream, event_of
@@ -28,6 +28,7 @@ _DOUBTS = 5
 _FAREWELL_S = 2.0
 """How long a stream that has ended may take to say what was still queued."""
 _LARGEST = 2**63 - 1
+Listener = Annotated[Caller, Depends(require("owner", "admin", "member", "operator"))]
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -40,17 +41,22 @@ def router(hub: Hub) -> APIRouter:
     )
     async def listen(  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
         request: Request,
-        caller: MemberCaller,
+        caller: Listener,
         kinds: Annotated[str | None, Query(max_length=200, description="Comma-separated; all when absent")] = None,
         plugin: Annotated[str | None, Query(max_length=128, description="Only what is about this plugin")] = None,
         after: Annotated[str | None, Query(max_length=20, description="As `Last-Event-ID`")] = None,
+        tenant: Annotated[
+            str | None,
+            Query(min_length=1, max_length=64, description="For operators: only this tenant; all when absent"),
+        ] = None,
         last_event_id: Annotated[str | None, Header(max_length=20)] = None,
     ) -> StreamingResponse:
         """What happens from now on, as server-sent events. Goes on after `Last-Event-ID`; when that is too long ago,
-        the event `reset` says that everything is to be loaded afresh."""
+        the event `reset` says that everything is to be loaded afresh. Operators hear of all tenants, and `tenant` in
+        the data says of which."""
         wanted = _kinds(kinds, caller)
         seen = _position(last_event_id or after)
-        stream, position = await hub.open(caller.tenant, caller, wanted, plugin)
+        stream, position = await hub.open(_whose(caller, tenant), caller, wanted, plugin)
         token = bearer_token(request.headers.get("authorization")) or ""
         authenticator = cast(Authenticator, request.app.state.authenticator)
         frames = _frames(hub, stream, position, seen, caller, token, authenticator)
@@ -80,6 +86,15 @@ class _Answer(StreamingResponse):
             answering.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await answering
+
+
+def _whose(caller: Caller, tenant: str | None) -> str | None:
+    """Whose happenings are heard: the caller's own tenant's, whatever was asked for; None for those of all."""
+    if caller.role == "operator":
+        return tenant
+    if tenant is not None:
+        raise RoleMissingError("Only operators choose a tenant.", roles=["operator"])
+    return caller.tenant
 
 
 def _kinds(given: str | None, caller: Caller) -> frozenset[Kind]:

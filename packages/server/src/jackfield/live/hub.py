@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
 from jackfield.http import Caller
 from jackfield.live import repository
 from jackfield.live.errors import StreamLimitError
-from jackfield.live.kinds import OFTEN, Kind
+from jackfield.live.kinds import DELIVERIES, Kind
 from jackfield.live.models import LiveRow
 from jackfield.live.writing import Mark, happened, on_commit
 from jackfield.tasks import together
 
-__all__ = ["RETRY_MS", "Event", "Hub", "Stream", "StreamLimits"]
+__all__ = ["RETRY_MS", "Event", "Hub", "Stream", "StreamLimits", "TalkSince"]
+
+TalkSince = Callable[[AsyncSession, Collection[str] | None, datetime, int], Awaitable[Sequence[Any]]]
+"""Messages of channels of some tenants, or of all, since then, the latest first: tenant, id, channel, direction."""
 
 RETRY_MS: Final = 2_000
 """After how long a client comes back whose stream has ended."""
@@ -35,6 +39,8 @@ _MARK_S: Final = 0.2
 """For so long marks of a widget are gathered: however often it changes, it costs five writes a second."""
 _PRUNE_S: Final = 60.0
 _KEPT: Final = timedelta(minutes=15)
+_SAFE: Final = timedelta(minutes=10)
+"""What is not older than this has not gone, even where clocks differ and a transaction took long."""
 _OVERLAP: Final = timedelta(seconds=3)
 """A delivery is seen a moment after the time at which it says that it ended."""
 _SHOWN: Final = 50
@@ -77,6 +83,7 @@ class Stream:
     """What one client listens to.
 
     Attributes:
+        tenant_id: None for all tenants, which operators hear of.
         end: Why it has ended; None while it has not.
         ended: Set when it has.
     """
@@ -84,7 +91,13 @@ class Stream:
     __slots__ = ("_limit", "_member_id", "_plugin", "_queue", "caller", "end", "ended", "kinds", "tenant_id")
 
     def __init__(
-        self, tenant_id: str, caller: str, member_id: str | None, kinds: frozenset[Kind], plugin: str | None, limit: int
+        self,
+        tenant_id: str | None,
+        caller: str,
+        member_id: str | None,
+        kinds: frozenset[Kind],
+        plugin: str | None,
+        limit: int,
     ) -> None:
         self.tenant_id = tenant_id
         self.caller = caller
@@ -130,6 +143,7 @@ class Hub:
 
     Attributes:
         slugs_of: Plugins of a tenant by installation; whoever knows is there after us.
+        talk_since: What was said on channels; likewise.
     """
 
     def __init__(
@@ -143,11 +157,12 @@ class Hub:
         self._database = database
         self._clock = clock or SystemClock()
         self.slugs_of = slugs_of
+        self.talk_since: TalkSince | None = None
         self.limits = limits or StreamLimits()
-        self._streams: dict[str, set[Stream]] = {}
-        self._positions: dict[str, int] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
-        self._dirty: set[str] = set()
+        self._streams: dict[str | None, set[Stream]] = {}
+        self._positions: dict[str | None, int] = {}
+        self._opening: dict[str | None, asyncio.Lock] = {}
+        self._dirty: set[str | None] = set()
         self._stir = asyncio.Event()
         self._marks: dict[Mark, None] = {}
         self._is_marked = asyncio.Event()
@@ -162,9 +177,10 @@ class Hub:
         return self._count
 
     async def open(
-        self, tenant_id: str, caller: Caller, kinds: frozenset[Kind], plugin: str | None = None
+        self, tenant_id: str | None, caller: Caller, kinds: frozenset[Kind], plugin: str | None = None
     ) -> tuple[Stream, int]:
-        """A stream from now on, and the position of now. Whoever opens it closes it with `leave`.
+        """A stream from now on, and the position of now. Whoever opens it closes it with `leave`. None is for all
+        tenants; whether the caller may hear of them has been asked by whoever calls.
 
         Raises:
             StreamLimitError: Too many are open.
@@ -175,6 +191,8 @@ class Hub:
             async with self._opening.setdefault(tenant_id, asyncio.Lock()):
                 if tenant_id not in self._positions:
                     async with self._database.read(tenant_id) as session:
+                        if tenant_id is None:
+                            await repository.settle(session)
                         found = await repository.newest(session, tenant_id)
                     self._positions[tenant_id] = found
             self._opening.pop(tenant_id, None)
@@ -199,19 +217,27 @@ class Hub:
             self._streams.pop(stream.tenant_id, None)
             self._positions.pop(stream.tenant_id, None)
 
-    async def missed(self, tenant_id: str, position: int) -> list[Event] | None:
+    async def missed(self, tenant_id: str | None, position: int) -> list[Event] | None:
         """What happened after a position that a client has seen; None when that is too long ago."""
         async with self._database.read(tenant_id) as session:
-            if position and not await repository.is_there(session, tenant_id, position):
-                return None
-            rows = await repository.after(session, tenant_id, position, _BATCH + 1)
-        return None if len(rows) > _BATCH or (rows and not position) else [_event(row) for row in rows]
+            if tenant_id is None:
+                await repository.settle(session)
+                is_known = not position or await repository.is_complete(session, position, datetime.now(UTC) - _SAFE)
+            else:
+                is_known = not position or await repository.is_there(session, tenant_id, position)
+            rows = await repository.after(session, tenant_id, position, _BATCH + 1) if is_known else ()
+        if not is_known or len(rows) > _BATCH or (rows and not position):
+            return None
+        return await self._events(rows, names_tenant=tenant_id is None)
 
     def wake(self, tenant_id: str) -> None:
         """Something has happened to a tenant. From whatever thread."""
-        if tenant_id in self._streams and self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed a moment ago
-                self._loop.call_soon_threadsafe(self._mark, tenant_id)
+        if self._loop is None:
+            return
+        for whose in (tenant_id, None):
+            if whose in self._streams:
+                with contextlib.suppress(RuntimeError):  # the loop was closed a moment ago
+                    self._loop.call_soon_threadsafe(self._mark, whose)
 
     def mark(self, mark: Mark) -> None:
         """A widget shows something else: it is told within a moment, and once. From whatever thread. A node that dies
@@ -282,11 +308,11 @@ class Hub:
             # The first is told at once; what follows is gathered.
             await asyncio.sleep(_MARK_S)
 
-    def _mark(self, tenant_id: str) -> None:
+    def _mark(self, tenant_id: str | None) -> None:
         self._dirty.add(tenant_id)
         self._stir.set()
 
-    def _check(self, tenant_id: str, caller: str) -> None:
+    def _check(self, tenant_id: str | None, caller: str) -> None:
         streams = self._streams.get(tenant_id, ())
         own = sum(stream.caller == caller for stream in streams)
         for scope, count, limit in (
@@ -299,18 +325,26 @@ class Hub:
                     f"The {scope} has {limit} streams open.", scope=scope, limit=limit, retry_after_s=5
                 )
 
-    async def _feed(self, tenant_id: str) -> None:
+    async def _feed(self, tenant_id: str | None) -> None:
         position = self._positions.get(tenant_id)
         while position is not None:
             async with self._database.read(tenant_id) as session:
+                if tenant_id is None:
+                    await repository.settle(session)
                 rows = await repository.after(session, tenant_id, position, _BATCH)
             if rows and tenant_id in self._positions:
                 position = self._positions[tenant_id] = rows[-1].position
-            self._give(tenant_id, [_event(row) for row in rows])
+            self._give(tenant_id, await self._events(rows, names_tenant=tenant_id is None))
             if len(rows) < _BATCH:
                 return
 
-    def _give(self, tenant_id: str, events: list[Event]) -> None:
+    async def _events(self, rows: Sequence[LiveRow], *, names_tenant: bool) -> list[Event]:
+        slugs: dict[str, Mapping[str, str]] = {}
+        for tenant_id in {row.tenant_id for row in rows if row.plugin is None and "installation_id" in row.data}:
+            slugs[tenant_id] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
+        return [_event(row, slugs.get(row.tenant_id, {}), names_tenant=names_tenant) for row in rows]
+
+    def _give(self, tenant_id: str | None, events: list[Event]) -> None:
         streams = self._streams.get(tenant_id, ())
         for event in events:
             for stream in streams:
@@ -321,19 +355,49 @@ class Hub:
         since = self._clock.now()
         while True:
             await asyncio.sleep(_TICK_S)
-            tenants = [
-                tenant_id
-                for tenant_id, streams in self._streams.items()
-                if any(not OFTEN.isdisjoint(stream.kinds) for stream in streams)
-            ]
             now = self._clock.now()
-            if tenants:
-                await self._tell_deliveries(tenants, since - _OVERLAP)
+            deliveries, talk = self._who_hears(DELIVERIES), self._who_hears(frozenset({"channel"}))
+            if deliveries:
+                await self._tell_deliveries(deliveries, since - _OVERLAP)
+            if talk and self.talk_since is not None:
+                await self._tell_talk(talk, since - _OVERLAP, self.talk_since)
             since = now
 
-    async def _tell_deliveries(self, tenants: list[str], since: Any) -> None:
+    def _who_hears(self, kinds: frozenset[Kind]) -> set[str | None]:
+        return {
+            tenant_id
+            for tenant_id, streams in self._streams.items()
+            if any(not kinds.isdisjoint(stream.kinds) for stream in streams)
+        }
+
+    async def _tell_deliveries(self, whose: set[str | None], since: datetime) -> None:
         async with self._database.read(None) as session:
-            rows = await repository.ended_since(session, tenants, since, _READ)
+            rows = await repository.ended_since(session, _tenants(whose), since, _READ)
+        for tenant_id, ended in self._new(rows).items():
+            slugs: Mapping[str, str] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
+            by_plugin: dict[str | None, list[Any]] = {}
+            for row in ended:
+                by_plugin.setdefault(slugs.get(row.installation_id), []).append(row)
+            for plugin, of_plugin in by_plugin.items():
+                for heard_as, more in _both(tenant_id):
+                    told = [_deliveries(plugin, of_plugin, more), _stats(plugin, of_plugin, more)]
+                    self._give(heard_as, told)
+
+    async def _tell_talk(self, whose: set[str | None], since: datetime, talk_since: TalkSince) -> None:
+        async with self._database.read(None) as session:
+            rows = await talk_since(session, _tenants(whose), since, _READ)
+        for tenant_id, said in self._new(rows).items():
+            counts = Counter((row.channel_id, row.direction) for row in said)
+            for channel_id in dict.fromkeys(row.channel_id for row in said):
+                for heard_as, more in _both(tenant_id):
+                    told = {
+                        "id": channel_id, "change": "messages", "in": counts[channel_id, "in"],
+                        "out": counts[channel_id, "out"], **more,
+                    }  # fmt: skip
+                    self._give(heard_as, [event_of("channel", told)])
+
+    def _new(self, rows: Sequence[Any]) -> dict[str, list[Any]]:
+        """By tenant, the oldest first, what was not told yet."""
         new: dict[str, list[Any]] = {}
         for row in reversed(rows):
             if row.id not in self._seen:
@@ -341,13 +405,7 @@ class Hub:
                 new.setdefault(row.tenant_id, []).append(row)
         while len(self._seen) > _SEEN:
             self._seen.popitem(last=False)
-        for tenant_id, ended in new.items():
-            slugs: Mapping[str, str] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
-            by_plugin: dict[str | None, list[Any]] = {}
-            for row in ended:
-                by_plugin.setdefault(slugs.get(row.installation_id), []).append(row)
-            for plugin, of_plugin in by_plugin.items():
-                self._give(tenant_id, [_deliveries(plugin, of_plugin), _stats(plugin, of_plugin)])
+        return new
 
     async def _prune(self) -> None:
         while True:
@@ -364,25 +422,39 @@ def event_of(kind: str, data: Mapping[str, Any], *, position: int | None = None,
     return Event(position or 0, kind, plugin, member_id, frame)
 
 
-def _event(row: LiveRow) -> Event:
-    data = row.data if row.plugin is None else {"plugin": row.plugin, **row.data}
+def _event(row: LiveRow, slugs: Mapping[str, str], *, names_tenant: bool) -> Event:
+    plugin = row.plugin or slugs.get(row.data.get("installation_id", ""))
+    data = row.data if plugin is None else {"plugin": plugin, **row.data}
     data = {**data, "at": row.created_at.isoformat()}
-    return event_of(row.kind, data, position=row.position, plugin=row.plugin, member_id=row.member_id)
+    if names_tenant:
+        data["tenant"] = row.tenant_id
+    return event_of(row.kind, data, position=row.position, plugin=plugin, member_id=row.member_id)
 
 
-def _deliveries(plugin: str | None, rows: list[Any]) -> Event:
+def _tenants(whose: set[str | None]) -> list[str] | None:
+    """Whose rows are to be read; None for everybody's."""
+    named = [tenant_id for tenant_id in whose if tenant_id is not None]
+    return named if len(named) == len(whose) else None
+
+
+def _both(tenant_id: str) -> tuple[tuple[str | None, dict[str, str]], ...]:
+    """As what the tenant and the operators hear something, and what is added for each."""
+    return (tenant_id, {}), (None, {"tenant": tenant_id})
+
+
+def _deliveries(plugin: str | None, rows: list[Any], more: Mapping[str, str]) -> Event:
     shown = [
         {"id": row.id, "event": row.event, "state": row.state, "error_code": row.error_code,
          "duration_ms": row.duration_ms, "finished_at": row.finished_at.isoformat()}
         for row in rows[-_SHOWN:]
     ]  # fmt: skip
-    return event_of("delivery", {"plugin": plugin, "deliveries": shown, "count": len(rows)}, plugin=plugin)
+    return event_of("delivery", {"plugin": plugin, "deliveries": shown, "count": len(rows), **more}, plugin=plugin)
 
 
-def _stats(plugin: str | None, rows: list[Any]) -> Event:
+def _stats(plugin: str | None, rows: list[Any], more: Mapping[str, str]) -> Event:
     times = [row.duration_ms for row in rows if row.duration_ms is not None]
     figures = {
         "plugin": plugin, "ended": len(rows), "by_state": dict(Counter(row.state for row in rows)),
-        "mean_ms": round(sum(times) / len(times), 3) if times else None,
+        "mean_ms": round(sum(times) / len(times), 3) if times else None, **more,
     }  # fmt: skip
     return event_of("stats", figures, plugin=plugin)

@@ -4,6 +4,9 @@ On PostgreSQL a later position could be committed before an earlier one, and who
 the earlier. So a transaction takes its positions last of all, under a lock of its tenant that it holds until it is
 committed: the order of positions is that of commits. It waits for nothing else while it holds the lock, so that two
 transactions cannot wait for each other. SQLite has one writer.
+
+Operators hear of all tenants, among which there is no such order. So a writer first shares one more lock with all other
+writers, in the same statement; whoever reads for operators takes it alone for a moment, and nobody is in between then.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from jackfield.db.scopes import TENANT
 from jackfield.live.kinds import Kind
 from jackfield.live.models import LiveRow
 
-__all__ = ["DATA_BYTES", "LIVE", "Mark", "happened", "mark_on_commit", "on_commit"]
+__all__ = ["DATA_BYTES", "EVERYBODY", "LIVE", "Mark", "happened", "mark_on_commit", "on_commit", "schedule_told"]
 
 LIVE: Final = "live"
 """Topic of the notices: a tenant's id."""
@@ -32,6 +35,8 @@ _PENDING: Final = "jackfield_live"
 _COMMITTED: Final = "jackfield_live_tenants"
 _LOCK: Final = 0x6A6676
 """Tells our locks of a tenant from others."""
+EVERYBODY: Final = 0x6A66766C697665
+"""The lock that writers share, and that no tenant's lock is likely to be."""
 _TABLE: Final[Table[Any]] = LiveRow.__table__  # type: ignore[assignment]  # that of a mapped class is a table
 _MARKS: Final = "jackfield_live_marks"
 _wakers: set[Callable[[str], None]] = set()
@@ -77,6 +82,13 @@ def happened(
     sync.info.setdefault(_PENDING, []).append(row)
 
 
+def schedule_told(
+    session: AsyncSession | Session, tenant_id: str, installation_id: str, data: Mapping[str, Any]
+) -> None:
+    """Tell of a schedule. Which plugin it is of is looked up by who reads: it costs those who fire nothing."""
+    happened(session, "schedule", {"installation_id": installation_id, **data}, tenant_id=tenant_id)
+
+
 def mark_on_commit(session: AsyncSession | Session, mark: Mark) -> None:
     """Have a widget told of soon after the session's transaction is committed. Costs that transaction no statement."""
     sync = session.sync_session if isinstance(session, AsyncSession) else session
@@ -111,8 +123,10 @@ def _write(session: Session) -> None:  # pyright: ignore[reportUnusedFunction]  
     connection = session.connection(bind_arguments={"mapper": mapper})
     tenants = sorted({row["tenant_id"] for row in rows})
     if connection.dialect.name == "postgresql":
-        for tenant_id in tenants:  # in one order everywhere
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(tenant_id, _LOCK))))
+        for tenant_id in tenants:  # in one order everywhere; the shared lock comes before the first
+            own = func.pg_advisory_xact_lock(func.hashtextextended(tenant_id, _LOCK))
+            is_first = tenant_id == tenants[0]
+            connection.execute(select(func.pg_advisory_xact_lock_shared(EVERYBODY), own) if is_first else select(own))
     for row in rows:
         connection.execute(_TABLE.insert(), row)
     for tenant_id in tenants:

@@ -39,7 +39,6 @@ _POLL_S = 5.0
 _TOGETHER = 50
 """In one message."""
 _LONGEST_S = 6 * 3600.0
-_PRUNE_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +76,8 @@ class Courier:
         sender: str = "",
         sender_name: str = "",
         public_url: str = "",
-        prunes: bool = True,
     ) -> None:
         self._database = database
-        self._prunes = prunes
         self._sealer = sealer
         self._webhooks = webhooks
         self._mailer = mailer
@@ -91,7 +88,6 @@ class Courier:
         self._public_url = public_url.rstrip("/")
         self._owner = new_id("node")
         self._wake = asyncio.Event()
-        self._prune_at = 0.0
 
     def wake(self) -> None:
         """Look for work now."""
@@ -102,7 +98,6 @@ class Courier:
         while True:
             self._wake.clear()
             if not await self.round():
-                await self._tidy()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._wake.wait()
@@ -227,10 +222,3 @@ class Courier:
         async with self._database.write(deliveries[0].tenant_id) as session:
             for ids, change in values:
                 await repository.finish(session, self._owner, ids, **change)
-
-    async def _tidy(self) -> None:
-        """From time to time: drop what is old."""
-        now = self._clock.monotonic()
-        if self._prunes and now >= self._prune_at:
-            self._prune_at = now + _PRUNE_EVERY_S
-            await repository.prune(self._database, self._clock.now() - timedelta(days=self._settings.keep_days))

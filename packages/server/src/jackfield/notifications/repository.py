@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,14 +29,12 @@ __all__ = [
     "count_since",
     "known_keys",
     "listed",
-    "prune",
     "recipients",
     "set_choice",
     "unread",
     "ways_since",
 ]
 
-_PRUNE_BATCH = 2_000
 Way = tuple[str, str]
 """Member and channel."""
 
@@ -247,26 +245,6 @@ async def purge(session: AsyncSession, installation_id: str) -> None:
         await session.execute(
             delete(model).where(model.installation_id == installation_id).execution_options(synchronize_session=False)
         )
-
-
-async def prune(database: Database, before: datetime) -> int:
-    """Drop notifications that are old, and nothing of which is on its way, in short transactions.
-
-    Returns:
-        How many went.
-    """
-    open_ones = exists().where(
-        NotificationDelivery.notification_id == NotificationRow.id, NotificationDelivery.finished_at.is_(None)
-    )
-    dropped = 0
-    while True:
-        old = select(NotificationRow.id).where(NotificationRow.created_at < before, ~open_ones).limit(_PRUNE_BATCH)
-        async with database.write(None) as session:
-            statement = delete(NotificationRow).where(NotificationRow.id.in_(old)).returning(NotificationRow.id)
-            gone = len((await session.scalars(statement)).all())
-        dropped += gone
-        if gone < _PRUNE_BATCH:
-            return dropped
 
 
 async def unsubscribe_token(

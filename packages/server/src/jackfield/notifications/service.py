@@ -103,37 +103,59 @@ class Notifications:
             RecipientUnknownError: One of them is none of the tenant's members.
             RecipientsTooManyError: They are more than a notification goes to.
         """
-        now = self._clock.now()
         async with self._database.write(tenant_id) as session:
-            members = await self._recipients(session, tenant_id, to)
-            ids = [member.id for member in members]
-            if note.key is not None:
-                told = await repository.known_keys(session, installation_id, ids, note.key)
-                ids = [id for id in ids if id not in told]
-            channels = await self._channels(session, ids, plugin)
-            ids = [id for id in ids if channels[id]]
-            counts = await repository.count_since(session, installation_id, ids, now - _HOUR)
-            crowded = [id for id in ids if counts.get(id, 0) >= self._settings.in_app_per_hour]
-            rows = [
-                self._row(tenant_id, installation_id, plugin, id, note, "in_app" in channels[id], now)
-                for id in ids
-                if id not in set(crowded)
-            ]
-            added = await repository.add_notifications(session, self._database, rows)
-            new = [row for row in rows if row["id"] in added]
-            for id in crowded:
-                row = await self._take_in(session, tenant_id, installation_id, plugin, id, note, channels[id], now)
-                if row is not None:
-                    new.append(row)
-            await self._dispatch(session, tenant_id, installation_id, new, channels, now)
-            for row in new:
-                if row["in_app"]:
-                    told = {name: row[name] for name in ("id", "title", "level", "link")}
-                    happened(
-                        session, "notification", told, tenant_id=tenant_id, plugin=plugin, member_id=row["member_id"]
-                    )
-        if new:
+            count = await self.send_with(session, tenant_id, installation_id, plugin, note, to)
+        if count:
             self.on_due()
+        return count
+
+    async def send_with(
+        self,
+        session: AsyncSession,
+        tenant_id: str,
+        installation_id: str,
+        plugin: str,
+        note: Note,
+        to: Sequence[str],
+        *,
+        in_app_only: bool = False,
+    ) -> int:
+        """The same in the caller's transaction. Once that is committed, the caller calls `on_due`.
+
+        Args:
+            in_app_only: By no other channel, whatever members chose.
+
+        Raises:
+            RecipientUnknownError, RecipientsTooManyError: As `send`; nothing was written.
+        """
+        now = self._clock.now()
+        members = await self._recipients(session, tenant_id, to)
+        ids = [member.id for member in members]
+        if note.key is not None:
+            known = await repository.known_keys(session, installation_id, ids, note.key)
+            ids = [id for id in ids if id not in known]
+        channels = await self._channels(session, ids, plugin)
+        if in_app_only:
+            channels = {id: some & {"in_app"} for id, some in channels.items()}
+        ids = [id for id in ids if channels[id]]
+        counts = await repository.count_since(session, installation_id, ids, now - _HOUR)
+        crowded = [id for id in ids if counts.get(id, 0) >= self._settings.in_app_per_hour]
+        rows = [
+            self._row(tenant_id, installation_id, plugin, id, note, "in_app" in channels[id], now)
+            for id in ids
+            if id not in set(crowded)
+        ]
+        added = await repository.add_notifications(session, self._database, rows)
+        new = [row for row in rows if row["id"] in added]
+        for id in crowded:
+            row = await self._take_in(session, tenant_id, installation_id, plugin, id, note, channels[id], now)
+            if row is not None:
+                new.append(row)
+        await self._dispatch(session, tenant_id, installation_id, new, channels, now)
+        for row in new:
+            if row["in_app"]:
+                told = {name: row[name] for name in ("id", "title", "level", "link")}
+                happened(session, "notification", told, tenant_id=tenant_id, plugin=plugin, member_id=row["member_id"])
         return len(added) + len(crowded)
 
     async def _recipients(self, session: AsyncSession, tenant_id: str, to: Sequence[str]) -> Sequence[Member]:

@@ -48,12 +48,15 @@ class Intake:
         self._database = database
         self._clock = clock or SystemClock()
 
-    async def take(self, address: Address, handler: str, key: str, payload: str, *, is_id: bool) -> Taken:
+    async def take(
+        self, address: Address, handler: str, key: str, payload: str, *, is_id: bool, cause: str | None = None
+    ) -> Taken:
         """Make the delivery, unless it came in before. Committed when this returns.
 
         Args:
             key, is_id: As `verification.receipt_key` has them.
             payload: JSON.
+            cause: What is kept with the event, as `deliver_to` has it.
 
         Raises:
             AddressUnknownError: It was removed a moment ago.
@@ -86,6 +89,7 @@ class Intake:
             delivery_id = await deliver_to(
                 session, address.tenant_id, EVENT_PREFIX + address.name, payload,
                 installation_id=address.installation_id, handler=handler, source=SOURCE, now=now,
+                cause=cause,
             )  # fmt: skip
             await session.execute(
                 update(ReceiptRow)
