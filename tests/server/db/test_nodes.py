@@ -262,7 +262,7 @@ async def test_a_flood_of_one_nodes_events_is_shared_with_the_other(
     """Each node takes so many of a tenant at a time; what is left over, it tells the others of."""
     tenant, shares = installed.one.tenant(TENANT), {"one": 0, "two": 0}
     for name in shares:
-        deliverer = getattr(installed, name).dispatcher._deliver
+        deliverer = getattr(installed, name).dispatcher._lanes._deliver
 
         async def counting(delivery: Any, name: str = name, deliver: Any = deliverer.deliver) -> Any:
             shares[name] += 1
