@@ -68,7 +68,7 @@ def deal(
     free: int,
     running: MutableMapping[str, int],
     limit: int,
-) -> list[Candidate]:
+) -> None:
     """Say of each where it stands: what this node begins now is `running`.
 
     Args:
@@ -77,11 +77,7 @@ def deal(
         free: Slots of this node; an installation's ordered deliveries share one.
         running: Slots that each tenant has; grows by what is dealt.
         limit: Slots that one tenant may have at most.
-
-    Returns:
-        What this node begins.
     """
-    begun: list[Candidate] = []
     left: dict[str, int] = {}
     """How many more of an order may follow; none where it is for others, or for later."""
     for row in rows:
@@ -94,7 +90,6 @@ def deal(
                 if left[lane] > 0:
                     left[lane] -= 1
                     row.place = "running"
-                    begun.append(row)
                 continue
         tenant_id = row.event.tenant_id
         has_slot = free > 0 and running.get(tenant_id, 0) < limit
@@ -102,8 +97,6 @@ def deal(
             free -= 1
             running[tenant_id] = running.get(tenant_id, 0) + 1
             row.has_begun = True
-            begun.append(row)
         row.place = "running" if has_slot else "ready"
         if subscription.ordered:
             left[lane] = paces.get(lane, pace) - 1 if has_slot else 0
-    return begun

@@ -216,7 +216,6 @@ class Dispatcher:
             # Those whose subscribers could not be told stood in the way of others.
             return found is not None and bool(found.events)
         until = now + timedelta(seconds=settings.lease_s)
-
         waiting = lanes.waiting
 
         def work(session: Session) -> tuple[list[Claimed], str, bool, set[int]]:
@@ -226,7 +225,7 @@ class Dispatcher:
             over = {each.installation_id for item in ended if (each := item.claimed).ordered}
             promoted = repository.promote(session, [lane for lane in over if not lanes.is_held(lane)])
             claimed, last, slots = list[Claimed](), self._last_served, lanes.slots.copy()
-            is_all = True
+            is_all, left = True, free
             if free and (may_claim or promoted):
                 if found is not None and found.has_due:
                     repository.wake_due(session, now)
@@ -234,9 +233,9 @@ class Dispatcher:
                 dealt = shares(tenants, free, slots, settings.per_tenant)
                 claimed = repository.claim(session, dealt, lanes.paces, FIRST_PACE, self._owner, until)
                 last = next(reversed(dealt), last)
-                is_all = sum(dealt.values()) < free
+                left -= sum(dealt.values())
+                is_all = left > 0
                 slots.update(dealt)
-            left = free - sum(slots.values()) + sum(lanes.slots.values())
             mine = self._make(session, rows, events, left, slots, now, until)
             is_all = is_all and all(row.place != "ready" for row in rows)
             return [*claimed, *mine], last, is_all, allowed
@@ -265,10 +264,8 @@ class Dispatcher:
             rows[:] = [row for row in rows if row.event.position in mine]
         ordered = {each.installation_id for row in rows if (each := row.subscription).ordered}
         busy = repository.busy_lanes(session, ordered)
-        begun = deal(rows, busy, self._lanes.paces, FIRST_PACE, free, slots, self._settings.per_tenant)
+        deal(rows, busy, self._lanes.paces, FIRST_PACE, free, slots, self._settings.per_tenant)
         sequences = repository.insert_deliveries(session, rows, now, self._owner, until)
-        if not begun:
-            return []
         return [
             repository.begun(row, sequence)
             for row, sequence in zip(rows, sequences, strict=True)

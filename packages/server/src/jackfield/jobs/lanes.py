@@ -263,6 +263,7 @@ class Lanes:
             Whether the one behind it may begin; None: when the end of this one is on disk.
         """
         attempt = Attempt(item.sequence, self._owner, item.attempt, self._clock, item.held)
+        self._attempts[item.sequence] = attempt
         if item.attempt != item.held:
             self._unsaid[item.sequence] = self._clock.monotonic()
         try:
@@ -271,7 +272,6 @@ class Lanes:
                 text = await self._payload_of(item.event_id)
             # Read here, where a payload that cannot be read harms its own delivery alone.
             payload = msgspec.json.decode(text or "")
-            self._attempts[item.sequence] = attempt
             result = await self._deliver.deliver(item.snapshot(payload, attempt))
             if attempt.has_conflict:
                 result = await self._again(item, attempt, payload)
