@@ -12,6 +12,7 @@ from sqlalchemy import Engine, StaticPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from jackfield.db.connecting import admin_options, pool_options
 from jackfield.db.joint import joint
@@ -167,7 +168,10 @@ class Database:
             await engine.dispose()
 
     async def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections; one that is still at work is closed when its work ends."""
+        if not event.contains(self.engine.sync_engine.pool, "checkin", _close_returned):
+            # Without this it would go back to a pool that nobody looks at any more, and stay open.
+            event.listen(self.engine.sync_engine.pool, "checkin", _close_returned)
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
@@ -175,6 +179,11 @@ class Database:
             self._at_once.dispose()
             self._at_once = None
         await self.engine.dispose()
+
+
+def _close_returned(connection: Any, record: ConnectionPoolEntry) -> None:
+    if connection is not None:
+        record.close()
 
 
 def _tune_sqlite(engine: Engine) -> None:
