@@ -560,7 +560,7 @@ async def test_an_end_is_not_forgotten_when_it_cannot_be_written_down_at_once(da
     def sabotage(*arguments: object) -> tuple[str, object]:
         nonlocal failures
         statement = str(arguments[2])
-        if failures and "UPDATE jf_deliveries" in statement and "failures=" in statement:
+        if failures and "UPDATE jf_deliveries" in statement and "duration_ms=" in statement:
             failures -= 1
             return "UPDATE no_such_table SET x = 1", ()
         return statement, arguments[3]

@@ -25,7 +25,7 @@ from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.deals import Candidate, NewEvent, candidates, deal
 from jackfield.jobs.interfaces import Deliver, Subscribers, Subscription
-from jackfield.jobs.lanes import FIRST_PACE, Lanes
+from jackfield.jobs.lanes import FIRST_PACE, Lanes, runs_by_tenant
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.repository import Claimed, Found
 from jackfield.jobs.transactions import Transactions
@@ -233,9 +233,10 @@ class Dispatcher:
                 dealt = shares(tenants, free, slots, settings.per_tenant)
                 claimed = repository.claim(session, dealt, lanes.paces, FIRST_PACE, self._owner, until)
                 last = next(reversed(dealt), last)
-                left -= sum(dealt.values())
-                is_all = left > 0
-                slots.update(dealt)
+                taken = runs_by_tenant(claimed)
+                is_all = sum(dealt.values()) < free or taken.total() < free
+                left -= taken.total()
+                slots.update(taken)
             mine = self._make(session, rows, events, left, slots, now, until)
             is_all = is_all and all(row.place != "ready" for row in rows)
             return [*claimed, *mine], last, is_all, allowed

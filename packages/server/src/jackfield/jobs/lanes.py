@@ -22,7 +22,7 @@ from jackfield.jobs.interfaces import Deliver, DeliveryResult
 from jackfield.jobs.outcomes import RetryPolicy, decide
 from jackfield.jobs.repository import Claimed, Ended
 
-__all__ = ["FIRST_PACE", "Lanes"]
+__all__ = ["FIRST_PACE", "Lanes", "runs_by_tenant"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -331,3 +331,9 @@ class Lanes:
             "what the handler read or wrote was changed by others each time that it ran",
             retry_after_s=_CONFLICT_WAIT_S,
         )
+
+
+def runs_by_tenant(claimed: Iterable[Claimed]) -> Counter[str]:
+    """How many slots these take: an installation's ordered deliveries share one."""
+    runs = {item.installation_id if item.ordered else item.sequence: item.tenant_id for item in claimed}
+    return Counter(runs.values())

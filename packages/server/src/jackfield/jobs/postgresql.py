@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeEngine
 
 from jackfield.jobs.deals import Candidate, NewEvent
@@ -262,21 +263,45 @@ EXTEND = (
 )
 
 
-def _still_held(told: Any, where: str) -> tuple[Any, ...]:
+def _told_of(name: str, of: TypeEngine[Any]) -> Any:
+    """What a list says of the row at hand; `sequence_list` has the rows, in ascending order."""
+    listed = Grouping(_array(f"{name}_list", of))
+    # A binary search. A join would be planned by how many rows the table had at that time, and by how many of them
+    # the policies might let through: it then reads the whole table, or pairs each row with each.
+    return listed[func.width_bucket(_D.sequence, _array("sequence_list", BigInteger()))]
+
+
+def _still_held(where: str) -> tuple[Any, ...]:
     """As `this_attempt`, for each row of a list."""
     return (
-        _D.sequence == told.c.sequence,
-        _D.attempt == told.c.held,
+        _D.sequence == any_(_array("sequence_list", BigInteger())),
+        _D.attempt == _told_of("held", Integer()),
         _D.lease_owner == bindparam("owner"),
         stands(where),
     )
+
+
+_FINISH_DONE = (
+    update(DELIVERIES)
+    .where(*_still_held("running"))
+    .values(
+        state="done",
+        place=None,
+        attempt=_told_of("attempt", Integer()),
+        finished_at=_told_of("finished_at", _MOMENT),
+        duration_ms=_told_of("duration_ms", Float()),
+        next_attempt_at=None,
+        error_code=None,
+        error_message=None,
+        **RELEASED,
+    )
+)
 
 
 def _finishing() -> Any:
     told = _rows(
         "told",
         sequence=BigInteger(),
-        held=Integer(),
         attempt=Integer(),
         state=String(),
         place=String(),
@@ -287,10 +312,10 @@ def _finishing() -> Any:
         error_message=Text(),
         duration_ms=Float(),
     )
-    written = [name for name in told.c.keys() if name not in ("sequence", "held")]  # noqa: SIM118  # not a dict
+    written = [name for name in told.c.keys() if name != "sequence"]  # noqa: SIM118  # not a dict
     return (
         update(DELIVERIES)
-        .where(*_still_held(told, "running"))
+        .where(_D.sequence == told.c.sequence, *_still_held("running"))
         .values(**{name: told.c[name] for name in written}, **RELEASED)
     )
 
@@ -300,59 +325,67 @@ _FINISH = _finishing()
 
 def finish(session: Session, owner: str, told: Sequence[tuple[Claimed, Verdict]]) -> None:
     """Write down what became of these."""
-    verdicts = [verdict for _, verdict in told]
+    told = sorted(told, key=lambda item: item[0].sequence)
+    done = [item for item in told if item[1].state == "done"]
+    if done:
+        session.execute(_FINISH_DONE, _told(owner, done))
+    if len(done) == len(told):
+        return
+    others = [item for item in told if item[1].state != "done"]
+    verdicts = [verdict for _, verdict in others]
     session.execute(
         _FINISH,
         {
-            "owner": owner,
-            "sequence_list": [claimed.sequence for claimed, _ in told],
-            "held_list": [claimed.held for claimed, _ in told],
-            "attempt_list": [claimed.attempt for claimed, _ in told],
+            **_told(owner, others),
             "state_list": [verdict.state for verdict in verdicts],
             "place_list": [verdict.place for verdict in verdicts],
             "failures_list": [verdict.failures for verdict in verdicts],
             "next_attempt_at_list": [verdict.next_attempt_at for verdict in verdicts],
-            "finished_at_list": [verdict.finished_at for verdict in verdicts],
             "error_code_list": [stored_text(verdict.error_code, 128) for verdict in verdicts],
             "error_message_list": [stored_text(verdict.error_message, 4096) for verdict in verdicts],
-            "duration_ms_list": [verdict.duration_ms for verdict in verdicts],
         },
     )
 
 
-def _finishing_settled() -> Any:
-    told = _rows("told", sequence=BigInteger(), held=Integer())
-    return update(DELIVERIES).where(*_still_held(told, "settled")).values(place=None, **RELEASED)
+def _told(owner: str, ended: Sequence[tuple[Claimed, Verdict]]) -> dict[str, Any]:
+    return {
+        "owner": owner,
+        "sequence_list": [claimed.sequence for claimed, _ in ended],
+        "held_list": [claimed.held for claimed, _ in ended],
+        "attempt_list": [claimed.attempt for claimed, _ in ended],
+        "finished_at_list": [verdict.finished_at for _, verdict in ended],
+        "duration_ms_list": [verdict.duration_ms for _, verdict in ended],
+    }
 
 
-def _putting_back() -> Any:
-    told = _rows("told", sequence=BigInteger(), held=Integer())
-    where = case((_D.ordered.is_(True), place("blocked")), else_=place("ready"))
-    return update(DELIVERIES).where(*_still_held(told, "running")).values(place=where, state="pending", **RELEASED)
-
-
-_FINISH_SETTLED = _finishing_settled()
-_PUT_BACK = _putting_back()
+_FINISH_SETTLED = update(DELIVERIES).where(*_still_held("settled")).values(place=None, **RELEASED)
+_PUT_BACK = (
+    update(DELIVERIES)
+    .where(*_still_held("running"))
+    .values(
+        place=case((_D.ordered.is_(True), place("blocked")), else_=place("ready")), state=place("pending"), **RELEASED
+    )
+)
 
 
 def finish_settled(session: Session, owner: str, held: Sequence[Claimed]) -> None:
     """Let go those whose end was committed with what they wrote."""
-    told = {
-        "owner": owner,
-        "sequence_list": [claimed.sequence for claimed in held],
-        "held_list": [claimed.attempt for claimed in held],
-    }
-    session.execute(_FINISH_SETTLED, told)
+    told = sorted((claimed.sequence, claimed.attempt) for claimed in held)
+    session.execute(_FINISH_SETTLED, _held(owner, told))
 
 
 def put_back(session: Session, owner: str, held: Sequence[Claimed]) -> None:
     """Let go those that have not begun."""
-    told = {
+    told = sorted((claimed.sequence, claimed.held) for claimed in held)
+    session.execute(_PUT_BACK, _held(owner, told))
+
+
+def _held(owner: str, told: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    return {
         "owner": owner,
-        "sequence_list": [claimed.sequence for claimed in held],
-        "held_list": [claimed.held for claimed in held],
+        "sequence_list": [sequence for sequence, _ in told],
+        "held_list": [held for _, held in told],
     }
-    session.execute(_PUT_BACK, told)
 
 
 def _promotion() -> Any:
