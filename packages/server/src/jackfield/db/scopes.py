@@ -46,7 +46,7 @@ BY_KEY: Final = "jackfield_by_key"
 """In a session's `info`: its statements look few rows up by key or in the order of an index, however many there are.
 The planner cannot know that: policies make it expect one row of a tenant's million, which it then reads and sorts."""
 
-_BY_KEY: Final = "".join(
+_BY_KEY: Final = "; SET LOCAL plan_cache_mode TO force_generic_plan" + "".join(
     f"; SET LOCAL enable_{way} TO off" for way in ("bitmapscan", "seqscan", "sort", "hashjoin", "mergejoin")
 )
 _PLATFORM: Final = f"SET LOCAL {SCOPE_SETTING} TO 'platform'"

@@ -26,7 +26,7 @@ from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.schedules import Declared as DeclaredSchedule
 from jackfield.jobs.schedules import Schedules, rest_schedules, sync_schedules
-from jackfield.jobs.schemas import DeliveryOut
+from jackfield.jobs.schemas import DeliveryOut, OperatorDeliveryOut
 from jackfield.jobs.selecting import DeliveryFilter
 from jackfield.jobs.service import HELD, Deliveries, inventory, purge, release_held, skip_open
 
@@ -50,6 +50,7 @@ __all__ = [
     "Dispatcher",
     "EventNameInvalidError",
     "EventPayloadInvalidError",
+    "OperatorDeliveryOut",
     "OutboxEvent",
     "RetryPolicy",
     "Schedules",

@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import structlog
 from sqlalchemy.orm import Session
@@ -27,8 +27,8 @@ from jackfield.jobs.deals import Candidate, NewEvent, candidates, deal
 from jackfield.jobs.interfaces import Deliver, Subscribers, Subscription
 from jackfield.jobs.lanes import FIRST_PACE, Lanes, runs_by_tenant
 from jackfield.jobs.outcomes import RetryPolicy
-from jackfield.jobs.repository import Claimed, Found
-from jackfield.jobs.transactions import Transactions
+from jackfield.jobs.repository import Claimed, Ended, Found
+from jackfield.jobs.transactions import Round, Transactions
 from jackfield.jobs.turns import shares
 
 __all__ = ["DispatchSettings", "Dispatcher"]
@@ -70,6 +70,27 @@ class DispatchSettings:
     keep_for: timedelta | None = timedelta(days=14)
     has_other_nodes: bool | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a round wrote.
+
+    Attributes:
+        last_served: The tenant whose turn was last; empty when nobody's was.
+        were_all: All that was there was claimed.
+        ended: These ends are written down.
+        waiting: These waited for the ends before them; of them those in `allowed` may begin.
+        events: So many were looked at.
+    """
+
+    claimed: list[Claimed] = field(default_factory=list[Claimed])
+    last_served: str = ""
+    were_all: bool = True
+    ended: list[Ended] = field(default_factory=list[Ended])
+    waiting: list[int] = field(default_factory=list[int])
+    allowed: Collection[int] = ()
+    events: int = 0
 
 
 class Dispatcher:
@@ -203,9 +224,15 @@ class Dispatcher:
         Returns:
             Whether there may be more to do at once.
         """
+        async with self._transactions.round() as round_:
+            done = await self._work(round_)
+        return done is not None and self._go_on(group, done)
+
+    async def _work(self, round_: Round) -> _Done | None:
+        """What is to be written in this round, if anything."""
         now = self._clock.now()
         lanes, settings = self._lanes, self._settings
-        found = None if self._stop_at is not None else await self._look(now)
+        found = None if self._stop_at is not None else await self._look(round_, now)
         events = [] if found is None else found.events
         subscriptions, events = await self._subscriptions(events)
         rows = candidates(events, subscriptions)
@@ -214,11 +241,11 @@ class Dispatcher:
         may_claim = free > 0 and found is not None and (found.has_ready or found.has_due)
         if not events and not ended and not may_claim:
             # Those whose subscribers could not be told stood in the way of others.
-            return found is not None and bool(found.events)
+            return _Done(events=len(found.events)) if found is not None and found.events else None
         until = now + timedelta(seconds=settings.lease_s)
         waiting = lanes.waiting
 
-        def work(session: Session) -> tuple[list[Claimed], str, bool, set[int]]:
+        def work(session: Session) -> _Done:
             repository.lock(session)
             repository.finish(session, self._owner, ended)
             allowed = repository.may_begin(session, self._owner, waiting) if waiting else set[int]()
@@ -234,24 +261,29 @@ class Dispatcher:
                 claimed = repository.claim(session, dealt, lanes.paces, FIRST_PACE, self._owner, until)
                 last = next(reversed(dealt), last)
                 taken = runs_by_tenant(claimed)
-                is_all = sum(dealt.values()) < free or taken.total() < free
+                is_all = taken.total() < free
                 left -= taken.total()
                 slots.update(taken)
             mine = self._make(session, rows, events, left, slots, now, until)
             is_all = is_all and all(row.place != "ready" for row in rows)
-            return [*claimed, *mine], last, is_all, allowed
+            return _Done([*claimed, *mine], last, is_all, ended, waiting, allowed, len(events))
 
-        claimed, self._last_served, is_all, allowed = await self._transactions.write(work)
-        del lanes.ended[: len(ended)]
-        lanes.go_on(waiting, allowed)
+        return cast(_Done, await round_.write(work))
+
+    def _go_on(self, group: asyncio.TaskGroup, done: _Done) -> bool:
+        """It is on disk."""
+        lanes, claimed = self._lanes, done.claimed
+        self._last_served = done.last_served or self._last_served
+        del lanes.ended[: len(done.ended)]
+        lanes.go_on(done.waiting, done.allowed)
         if claimed:
             if not lanes.held:
-                lanes.until = self._clock.monotonic() + settings.lease_s
-            lanes.begin(group, claimed, were_all=is_all)
-        is_more = bool(claimed) and not is_all
-        if self._tell_others is not None and (is_more or len(events) >= settings.batch_size):
+                lanes.until = self._clock.monotonic() + self._settings.lease_s
+            lanes.begin(group, claimed, were_all=done.were_all)
+        is_more = bool(claimed) and not done.were_all
+        if self._tell_others is not None and (is_more or done.events >= self._settings.batch_size):
             self._tell_others()
-        return bool(events or claimed)
+        return bool(done.events or claimed)
 
     def _make(
         self, session: Session, rows: list[Candidate], events: Sequence[NewEvent], free: int, slots: dict[str, int],
@@ -260,11 +292,10 @@ class Dispatcher:
         """Make deliveries of events; those that this node begins."""
         if not events:
             return []
-        mine = repository.mark_fanned_out(session, [event.position for event in events], now)
+        ordered = {each.installation_id for row in rows if (each := row.subscription).ordered}
+        mine, busy = repository.mark_fanned_out(session, [event.position for event in events], ordered, now)
         if len(mine) < len(events):
             rows[:] = [row for row in rows if row.event.position in mine]
-        ordered = {each.installation_id for row in rows if (each := row.subscription).ordered}
-        busy = repository.busy_lanes(session, ordered)
         deal(rows, busy, self._lanes.paces, FIRST_PACE, free, slots, self._settings.per_tenant)
         sequences = repository.insert_deliveries(session, rows, now, self._owner, until)
         return [
@@ -273,14 +304,14 @@ class Dispatcher:
             if row.place == "running"
         ]
 
-    async def _look(self, now: datetime) -> Found:
+    async def _look(self, round_: Round, now: datetime) -> Found:
         moment = self._clock.monotonic()
         self._deferred = {tenant: until for tenant, until in self._deferred.items() if until > moment}
         limit = self._settings.batch_size
         each = min(limit, self._each)
-        found = await self._transactions.read(
+        found = cast(Found, await round_.look(
             lambda session: repository.look(session, now, self._last_fanned_out, each, limit, self._deferred)
-        )
+        ))  # fmt: skip
         self._last_fanned_out = found.last_tenant
         if found.tenants:
             # As many of each as there is room for, going by how many there were. Where there are some, no more than

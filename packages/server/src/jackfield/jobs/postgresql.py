@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     Boolean,
     DateTime,
     Float,
@@ -23,13 +22,16 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    cast,
     column,
     exists,
     func,
     insert,
     literal,
+    null,
     select,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -57,12 +59,10 @@ if TYPE_CHECKING:
     from jackfield.jobs.repository import Claimed
 
 __all__ = [
-    "BUSY_LANES",
     "CLAIM_BEHIND",
     "CLAIM_HEADS",
     "EVENTS_BY_ID",
     "EXTEND",
-    "MARK_FANNED_OUT",
     "READY_TENANTS",
     "array",
     "blocked_of_lanes",
@@ -70,6 +70,7 @@ __all__ = [
     "finish_settled",
     "insert_deliveries",
     "look",
+    "mark_fanned_out",
     "promote",
     "put_back",
     "ready_of_tenants",
@@ -80,12 +81,27 @@ _MOMENT = DateTime(timezone=True)
 
 
 def array(values: Sequence[Any]) -> Any:
-    """A list as a parameter."""
-    return list(values)
+    """A list as a parameter: as its text, since the driver would look closely at each value of it.
+
+    Args:
+        values: Texts; or numbers, booleans and nulls.
+    """
+    if values and isinstance(values[0], str):
+        between = '","'
+        joined = between.join(values)
+        if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
+            joined = between.join(value.replace("\\", r"\\").replace('"', r"\"") for value in values)
+        return f'{{"{joined}"}}'
+    return f"{{{','.join(map(str, values))}}}".replace("None", "NULL")
 
 
-def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
-    return bindparam(name, type_=ARRAY(of))
+def _array(name: str, of: TypeEngine[Any]) -> Any:
+    return cast(bindparam(name, type_=Text()), ARRAY(of))
+
+
+def _array_once(name: str, of: TypeEngine[Any]) -> Any:
+    """The same for use with each row: read once."""
+    return cast(select(_array(name, of)).scalar_subquery(), ARRAY(of))
 
 
 def _rows(name: str, **columns: TypeEngine[Any]) -> Any:
@@ -128,23 +144,36 @@ def look(
     return [NewEvent(*row[2:]) for row in rows if row[2] is not None], first[0], first[1]
 
 
-MARK_FANNED_OUT = (
-    update(OUTBOX)
-    .where(OUTBOX.c.position == any_(_array("positions", BigInteger())), OUTBOX.c.fanned_out_at.is_(None))
-    .values(fanned_out_at=bindparam("moment"))
-    .returning(OUTBOX.c.position)
-)
-
-
-def _busy() -> Any:
+def _marking() -> Any:
+    """Both at once: it saves a round trip before a handler begins."""
+    marked = (
+        update(OUTBOX)
+        .where(
+            OUTBOX.c.position == any_(_array_once("positions", BigInteger())), OUTBOX.c.fanned_out_at.is_(None)
+        )
+        .values(fanned_out_at=bindparam("moment"))
+        .returning(OUTBOX.c.position)
+        .cte("marked")
+    )  # fmt: skip
     asked, other = _rows("asked", lane=String()), DELIVERIES.alias("other")
     is_busy = exists().where(
         other.c.installation_id == asked.c.lane, other.c.ordered.is_(True), other.c.place.is_not(None)
     )
-    return select(asked.c.lane).where(is_busy)
+    return union_all(
+        select(marked.c.position, null().label("lane")), select(null().label("position"), asked.c.lane).where(is_busy)
+    )
 
 
-BUSY_LANES = _busy()
+_MARK = _marking()
+
+
+def mark_fanned_out(
+    session: Session, positions: Sequence[int], lanes: Sequence[str], now: datetime
+) -> tuple[set[int], set[str]]:
+    """Those of the events that were still new, and those of the installations that are at work."""
+    told = {"positions": array(positions), "lane_list": array(lanes), "moment": now}
+    rows: Any = session.execute(_MARK, told).all()
+    return {row[0] for row in rows if row[0] is not None}, {row[1] for row in rows if row[1] is not None}
 
 
 def _inserting() -> Any:
@@ -186,16 +215,16 @@ def insert_deliveries(
 ) -> list[int]:
     """New rows; their sequences."""
     told = {
-        "id_list": [row.id for row in rows],
-        "event_id_list": [row.event.id for row in rows],
-        "event_list": [row.event.name for row in rows],
-        "tenant_id_list": [row.event.tenant_id for row in rows],
-        "installation_id_list": [row.subscription.installation_id for row in rows],
-        "handler_list": [row.subscription.handler for row in rows],
-        "ordered_list": [row.subscription.ordered for row in rows],
-        "place_list": [row.place for row in rows],
-        "has_begun_list": [row.has_begun for row in rows],
-        "max_attempts_list": [row.subscription.max_attempts for row in rows],
+        "id_list": array([row.id for row in rows]),
+        "event_id_list": array([row.event.id for row in rows]),
+        "event_list": array([row.event.name for row in rows]),
+        "tenant_id_list": array([row.event.tenant_id for row in rows]),
+        "installation_id_list": array([row.subscription.installation_id for row in rows]),
+        "handler_list": array([row.subscription.handler for row in rows]),
+        "ordered_list": array([row.subscription.ordered for row in rows]),
+        "place_list": array([row.place for row in rows]),
+        "has_begun_list": array([row.has_begun for row in rows]),
+        "max_attempts_list": array([row.subscription.max_attempts for row in rows]),
         "moment": now,
         "owner": owner,
         "until": until,
@@ -230,18 +259,21 @@ _BLOCKED = _blocked()
 
 def ready_of_tenants(session: Session, shares: Mapping[str, int]) -> Sequence[Any]:
     """Sequence, tenant, installation, whether ordered, and attempts, of the first of each tenant."""
-    return session.execute(_READY, {"tenant_list": list(shares), "share_list": list(shares.values())}).all()
+    return session.execute(
+        _READY, {"tenant_list": array(list(shares)), "share_list": array(list(shares.values()))}
+    ).all()
 
 
 def blocked_of_lanes(session: Session, lanes: Mapping[str, int]) -> Sequence[Any]:
     """Sequence, installation and attempts of the first that are blocked of each installation, in order."""
-    return session.execute(_BLOCKED, {"lane_list": list(lanes), "share_list": list(lanes.values())}).all()
+    asked = {"lane_list": array(list(lanes)), "share_list": array(list(lanes.values()))}
+    return session.execute(_BLOCKED, asked).all()
 
 
 def _claiming(from_place: str, **values: Any) -> Any:
     return (
         update(DELIVERIES)
-        .where(_D.sequence == any_(_array("sequences", BigInteger())), stands(from_place))
+        .where(_D.sequence == any_(_array_once("sequences", BigInteger())), stands(from_place))
         .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
         .returning(*CLAIMED_COLUMNS)
     )
@@ -250,12 +282,12 @@ def _claiming(from_place: str, **values: Any) -> Any:
 CLAIM_HEADS = _claiming("ready", state="running", attempt=_D.attempt + 1)
 CLAIM_BEHIND = _claiming("blocked")
 EVENTS_BY_ID = select(OUTBOX.c.id, short_payload(), OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
-    OUTBOX.c.id == any_(_array("events", String()))
+    OUTBOX.c.id == any_(_array_once("events", String()))
 )
 EXTEND = (
     update(DELIVERIES)
     .where(
-        _D.sequence == any_(_array("sequences", BigInteger())),
+        _D.sequence == any_(_array_once("sequences", BigInteger())),
         _D.lease_owner == bindparam("owner"),
         stands("running"),
     )
@@ -263,60 +295,59 @@ EXTEND = (
 )
 
 
+_SEQUENCES = _array_once("sequence_list", BigInteger())
+
+
 def _told_of(name: str, of: TypeEngine[Any]) -> Any:
     """What a list says of the row at hand; `sequence_list` has the rows, in ascending order."""
-    listed = Grouping(_array(f"{name}_list", of))
+    listed = Grouping(_array_once(f"{name}_list", of))
     # A binary search. A join would be planned by how many rows the table had at that time, and by how many of them
     # the policies might let through: it then reads the whole table, or pairs each row with each.
-    return listed[func.width_bucket(_D.sequence, _array("sequence_list", BigInteger()))]
+    return listed[func.width_bucket(_D.sequence, _SEQUENCES)]
 
 
 def _still_held(where: str) -> tuple[Any, ...]:
     """As `this_attempt`, for each row of a list."""
     return (
-        _D.sequence == any_(_array("sequence_list", BigInteger())),
+        _D.sequence == any_(_SEQUENCES),
         _D.attempt == _told_of("held", Integer()),
         _D.lease_owner == bindparam("owner"),
         stands(where),
     )
 
 
+_TOLD_OF_ALL: dict[str, Any] = {
+    "attempt": _told_of("attempt", Integer()),
+    "finished_at": func.to_timestamp(_told_of("ended", Float())),
+    "duration_ms": _told_of("duration_ms", Float()),
+}
 _FINISH_DONE = (
     update(DELIVERIES)
     .where(*_still_held("running"))
-    .values(
-        state="done",
-        place=None,
-        attempt=_told_of("attempt", Integer()),
-        finished_at=_told_of("finished_at", _MOMENT),
-        duration_ms=_told_of("duration_ms", Float()),
-        next_attempt_at=None,
-        error_code=None,
-        error_message=None,
-        **RELEASED,
-    )
-)
+    .values(state="done", place=None, next_attempt_at=None, error_code=None, error_message=None, **_TOLD_OF_ALL,
+            **RELEASED)
+)  # fmt: skip
 
 
 def _finishing() -> Any:
-    told = _rows(
-        "told",
-        sequence=BigInteger(),
-        attempt=Integer(),
-        state=String(),
-        place=String(),
-        failures=Integer(),
-        next_attempt_at=_MOMENT,
-        finished_at=_MOMENT,
-        error_code=String(),
-        error_message=Text(),
-        duration_ms=Float(),
-    )
-    written = [name for name in told.c.keys() if name != "sequence"]  # noqa: SIM118  # not a dict
+    """For what did not go well: it is seldom, and much is to be told of it."""
+    columns: dict[str, TypeEngine[Any]] = {
+        "state": String(),
+        "place": String(),
+        "failures": Integer(),
+        "next_attempt_at": _MOMENT,
+        "error_code": String(),
+        "error_message": Text(),
+    }
+    arrays = [bindparam("row_list", type_=ARRAY(BigInteger()))]
+    arrays += [bindparam(f"{name}_list", type_=ARRAY(of)) for name, of in columns.items()]
+    told = func.unnest(*arrays).table_valued(
+        column("row", BigInteger()), *(column(name, of) for name, of in columns.items())
+    ).render_derived(name="told")  # fmt: skip
     return (
         update(DELIVERIES)
-        .where(_D.sequence == told.c.sequence, *_still_held("running"))
-        .values(**{name: told.c[name] for name in written}, **RELEASED)
+        .where(_D.sequence == told.c.row, *_still_held("running"))
+        .values(**{name: told.c[name] for name in columns}, **_TOLD_OF_ALL, **RELEASED)
     )
 
 
@@ -337,6 +368,7 @@ def finish(session: Session, owner: str, told: Sequence[tuple[Claimed, Verdict]]
         _FINISH,
         {
             **_told(owner, others),
+            "row_list": [claimed.sequence for claimed, _ in others],
             "state_list": [verdict.state for verdict in verdicts],
             "place_list": [verdict.place for verdict in verdicts],
             "failures_list": [verdict.failures for verdict in verdicts],
@@ -349,13 +381,15 @@ def finish(session: Session, owner: str, told: Sequence[tuple[Claimed, Verdict]]
 
 def _told(owner: str, ended: Sequence[tuple[Claimed, Verdict]]) -> dict[str, Any]:
     return {
-        "owner": owner,
-        "sequence_list": [claimed.sequence for claimed, _ in ended],
-        "held_list": [claimed.held for claimed, _ in ended],
-        "attempt_list": [claimed.attempt for claimed, _ in ended],
-        "finished_at_list": [verdict.finished_at for _, verdict in ended],
-        "duration_ms_list": [verdict.duration_ms for _, verdict in ended],
+        **_held(owner, [(claimed.sequence, claimed.held) for claimed, _ in ended]),
+        "attempt_list": array([claimed.attempt for claimed, _ in ended]),
+        "ended_list": array([_seconds(verdict.finished_at) for _, verdict in ended]),
+        "duration_ms_list": array([verdict.duration_ms for _, verdict in ended]),
     }
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment is not None else None
 
 
 _FINISH_SETTLED = update(DELIVERIES).where(*_still_held("settled")).values(place=None, **RELEASED)
@@ -383,8 +417,8 @@ def put_back(session: Session, owner: str, held: Sequence[Claimed]) -> None:
 def _held(owner: str, told: Sequence[tuple[int, int]]) -> dict[str, Any]:
     return {
         "owner": owner,
-        "sequence_list": [sequence for sequence, _ in told],
-        "held_list": [held for _, held in told],
+        "sequence_list": array([sequence for sequence, _ in told]),
+        "held_list": array([held for _, held in told]),
     }
 
 
@@ -412,4 +446,4 @@ _PROMOTE = _promotion()
 
 def promote(session: Session, lanes: Sequence[str]) -> int:
     """The first of each that is blocked by nobody; how many."""
-    return session.connection().execute(_PROMOTE, {"lane_list": list(lanes)}).rowcount
+    return session.connection().execute(_PROMOTE, {"lane_list": array(lanes)}).rowcount

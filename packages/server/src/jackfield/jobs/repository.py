@@ -27,7 +27,6 @@ __all__ = [
     "Ended",
     "Found",
     "begun",
-    "busy_lanes",
     "claim",
     "extend",
     "finish",
@@ -164,19 +163,12 @@ def look(session: Session, now: datetime, after: str, each: int, limit: int, lea
     return Found(events, len(tenants), last, bool(has_ready), bool(has_due))
 
 
-def mark_fanned_out(session: Session, positions: Sequence[int], now: datetime) -> set[int]:
-    """Which of these events nobody else has made deliveries of meanwhile: that is for the caller to do now."""
-    return set(
-        session.scalars(_own(session).MARK_FANNED_OUT, {"positions": _own(session).array(positions), "moment": now})
-    )
-
-
-def busy_lanes(session: Session, installations: Collection[str]) -> set[str]:
-    """Of these installations, those with an ordered delivery that has not ended."""
-    if not installations:
-        return set()
-    own = _own(session)
-    return set(session.scalars(own.BUSY_LANES, {"lane_list": own.array(list(installations))}))
+def mark_fanned_out(
+    session: Session, positions: Sequence[int], installations: Collection[str], now: datetime
+) -> tuple[set[int], set[str]]:
+    """Which of these events nobody else has made deliveries of meanwhile: that is for the caller to do now. And of
+    these installations, those with an ordered delivery that has not ended."""
+    return _own(session).mark_fanned_out(session, positions, list(installations), now)
 
 
 def insert_deliveries(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-__all__ = ["DeliveryOut"]
+__all__ = ["DeliveryOut", "OperatorDeliveryOut"]
 
 
 _HINTS = {
@@ -27,9 +27,7 @@ _HINTS = {
 """By the code of a delivery's error: what can be done about it."""
 
 
-class DeliveryOut(BaseModel):
-    """One event on its way to one handler of one installation."""
-
+class _Told(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: str
@@ -43,7 +41,6 @@ class DeliveryOut(BaseModel):
     max_attempts: int = Field(examples=[5])
     next_attempt_at: datetime | None
     error_code: str | None
-    error_message: str | None
 
     @computed_field(description="What can be done about the error")
     @property
@@ -54,3 +51,18 @@ class DeliveryOut(BaseModel):
     duration_ms: float | None = Field(description="Of the last attempt")
     created_at: datetime
     finished_at: datetime | None
+
+
+class DeliveryOut(_Told):
+    """One event on its way to one handler of one installation."""
+
+    error_message: str | None
+
+
+class OperatorDeliveryOut(_Told):
+    """One event on its way to one handler of some tenant's, without what was sent and what the plugin said."""
+
+    tenant_id: str
+    slug: str | None = Field(description="Null for an endpoint of webhooks", examples=["loyalty-points"])
+    instance: str | None
+    node_id: str | None = Field(description="Which node has it")

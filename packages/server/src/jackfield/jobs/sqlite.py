@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from jackfield.jobs.repository import Claimed
 
 __all__ = [
-    "BUSY_LANES",
     "CLAIM_BEHIND",
     "CLAIM_HEADS",
     "EVENTS_BY_ID",
     "EXTEND",
-    "MARK_FANNED_OUT",
     "READY_TENANTS",
     "array",
     "blocked_of_lanes",
@@ -46,6 +44,7 @@ __all__ = [
     "finish_settled",
     "insert_deliveries",
     "look",
+    "mark_fanned_out",
     "promote",
     "put_back",
     "ready_of_tenants",
@@ -103,7 +102,7 @@ def look(
     return [NewEvent(*row) for row in rows.fetchmany(limit)], has_ready, has_due
 
 
-MARK_FANNED_OUT = (
+_MARK = (
     update(OUTBOX)
     .where(OUTBOX.c.position.in_(_listed("positions")), OUTBOX.c.fanned_out_at.is_(None))
     .values(fanned_out_at=bindparam("moment"))
@@ -120,7 +119,16 @@ def _busy() -> Any:
     return select(asked.c.value).where(is_busy)
 
 
-BUSY_LANES = _busy()
+_BUSY = _busy()
+
+
+def mark_fanned_out(
+    session: Session, positions: Sequence[int], lanes: Sequence[str], now: datetime
+) -> tuple[set[int], set[str]]:
+    """Those of the events that were still new, and those of the installations that are at work."""
+    mine = set(session.scalars(_MARK, {"positions": array(positions), "moment": now}))
+    return mine, set(session.scalars(_BUSY, {"lane_list": array(lanes)})) if lanes else set[str]()
+
 
 _INSERT = """
 INSERT INTO jf_deliveries (id, event_id, event, tenant_id, installation_id, handler, ordered, state, place, attempt,

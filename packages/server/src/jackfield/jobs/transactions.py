@@ -6,7 +6,9 @@ and a few looks into indexes take less time than handing them to the driver's th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, StaticPool, create_engine, event
@@ -16,9 +18,17 @@ from sqlalchemy.orm import Session
 from jackfield.db import Database
 from jackfield.db.scopes import BY_KEY
 
-__all__ = ["Transactions"]
+__all__ = ["Round", "Transactions"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A look, and what is written because of it."""
+
+    look: Callable[[Callable[[Session], Any]], Awaitable[Any]]
+    write: Callable[[Callable[[Session], Any]], Awaitable[Any]]
 
 
 class Transactions:
@@ -40,6 +50,16 @@ class Transactions:
     async def write(self, work: Callable[[Session], T]) -> T:
         """One transaction."""
         return await self._database.transact(work, is_by_key=True)
+
+    @asynccontextmanager
+    async def round(self) -> AsyncGenerator[Round]:
+        """A look and a write: on PostgreSQL in one transaction, which ends with the block."""
+        if self._database.is_sqlite:
+            yield Round(self.read, self.write)
+            return
+        async with self._database.write(None) as session:
+            session.info[BY_KEY] = True
+            yield Round(session.run_sync, session.run_sync)
 
     def close(self) -> None:
         """Give the connection back."""
