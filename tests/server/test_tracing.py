@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import logging
@@ -11,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 import pytest_asyncio
 import structlog
@@ -253,7 +253,7 @@ async def test_one_trace_leads_from_the_hosts_request_to_the_handler_and_a_repla
         "dlv_1", event_id, "ping.refused", TENANT, (await house.installation()).id, "refuses", True, 1, {"n": 1},
         "host", SystemClock().now(), cause,
     )  # fmt: skip
-    for delivery in (made, dataclasses.replace(made, attempt=2)):
+    for delivery in (made, msgspec.structs.replace(made, attempt=2)):
         assert (await delivering.deliver(delivery)).status == "dead"
     finished = exporter.get_finished_spans()
     assert trace_id_of(sent_in) == TRACE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from jackfield import ids
 from jackfield.jobs.interfaces import Subscription
@@ -12,8 +13,7 @@ from jackfield.jobs.interfaces import Subscription
 __all__ = ["Candidate", "NewEvent", "candidates", "deal"]
 
 
-@dataclass(slots=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, gc=False):
     """An event of which no deliveries have been made.
 
     Attributes:
@@ -30,8 +30,7 @@ class NewEvent:
     cause: str | None
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, gc=False):
     """A delivery to be made.
 
     Attributes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from jackfield.jobs.attempts import Attempt
 
@@ -30,15 +32,14 @@ class Subscription:
 
 
 class Subscribers(Protocol):
-    """Who wants an event. Asked once per kind of event and batch, outside any transaction."""
+    """Who wants an event. Asked once per kind of event and batch."""
 
     async def subscribers(self, tenant_id: str, event_name: str) -> Sequence[Subscription]:
         """The active subscriptions of a tenant."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverySnapshot:
+class DeliverySnapshot(msgspec.Struct, frozen=True, gc=False):
     """A delivery to be carried out now.
 
     Attributes:
@@ -67,8 +68,7 @@ class DeliverySnapshot:
     settling: Attempt | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
+class DeliveryResult(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended.
 
     Attributes:

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from jackfield.jobs.interfaces import DeliveryResult
 
 __all__ = ["INTERRUPTION_LIMIT", "RetryPolicy", "Verdict", "decide", "stored_text"]
@@ -42,8 +44,7 @@ class RetryPolicy:
         return min(delay, self.limit_s) * self.random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, gc=False):
     """The new state of a delivery, see `models.Delivery`."""
 
     state: str

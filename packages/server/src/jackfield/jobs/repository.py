@@ -12,6 +12,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, delete, exists, func, or_, select, text, true, update
 from sqlalchemy.orm import Session
 
@@ -55,8 +56,7 @@ TENANTS_PER_ROUND = 50
 """Of so many tenants events are taken in one round; who is left out comes first in the next."""
 
 
-@dataclass(slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, gc=False):
     """A delivery that this node holds.
 
     Attributes:
@@ -91,8 +91,7 @@ class Claimed:
         )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(msgspec.Struct, gc=False):
     """A claimed delivery and what became of it.
 
     Attributes:
