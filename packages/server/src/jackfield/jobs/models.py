@@ -39,7 +39,9 @@ class OutboxEvent(TenantOwned, Base):
             "ix_jf_outbox_fanned_out_at",
             "fanned_out_at",
             sqlite_where=text("fanned_out_at IS NOT NULL"),
-            postgresql_where=text("fanned_out_at IS NOT NULL"),
+            # For whoever drops what is old. Events are handled about in the order in which they were written.
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
         ),
         {"sqlite_autoincrement": True},
     )
