@@ -583,6 +583,55 @@ async def test_a_queue_that_lost_its_head_is_mended_at_the_start(database: Datab
     assert handler.payloads() == [1, 2]
 
 
+async def test_a_backlog_for_one_installation_is_never_written_as_blocked(database: Database) -> None:
+    """A quick handler's events wait as events, so that each delivery is written twice: as it begins and as it ends."""
+
+    async def with_pauses(_delivery: DeliverySnapshot) -> DeliveryResult:
+        await asyncio.sleep(0)
+        return DeliveryResult("done", has_effects=False)
+
+    handler = Handler(with_pauses)
+    claims: list[str] = []
+
+    def note(*arguments: object) -> tuple[str, object]:
+        statement = str(arguments[2])
+        if "UPDATE jf_deliveries" in statement and "handler" in statement.partition("RETURNING")[2]:
+            claims.append(statement)
+        return statement, arguments[3]
+
+    await emit(database, *range(300))
+    async with listening(note):
+        await Dispatcher(database, Known(ONE), handler).drain()
+    assert handler.payloads() == list(range(300))
+    assert claims == []
+
+
+async def test_events_behind_a_slow_delivery_are_soon_listed_and_hold_nobody_up(database: Database) -> None:
+    gate = asyncio.Event()
+
+    async def slow_first(delivery: DeliverySnapshot) -> DeliveryResult:
+        if delivery.payload == 1 and delivery.installation_id == ONE.installation_id:
+            await gate.wait()
+        return DONE
+
+    async def are_both_there() -> bool:
+        return len(await states(database)) == 2
+
+    handler = Handler(slow_first)
+    dispatcher = Dispatcher(database, Known(ONE), handler, settings=DispatchSettings(poll_s=60.0))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(dispatcher.run())
+        await emit(database, 1)
+        await handler.has_begun.wait()
+        await emit(database, 2)
+        await until(are_both_there)  # without another commit to wake anybody
+        assert [row.place for row in await deliveries(database)] == ["running", "blocked"]
+        gate.set()
+        await dispatcher.drain()
+        await dispatcher.stop()
+    assert handler.payloads() == [1, 2]
+
+
 async def test_old_deliveries_and_their_events_are_dropped(database: Database, clock: ManualClock) -> None:
     async def fail(delivery: DeliverySnapshot) -> DeliveryResult:
         return DeliveryResult("retry") if delivery.payload == "open" else DONE

@@ -21,6 +21,7 @@ from jackfield.jobs.errors import (
     EventPayloadInvalidError,
 )
 from jackfield.jobs.figures import Counted, delivery_figures
+from jackfield.jobs.hastening import LEFT_ALONE, hasten, hasten_in
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
@@ -32,6 +33,7 @@ from jackfield.jobs.service import HELD, Deliveries, inventory, purge, release_h
 
 __all__ = [
     "HELD",
+    "LEFT_ALONE",
     "Attempt",
     "Counted",
     "DeclaredSchedule",
@@ -59,6 +61,8 @@ __all__ = [
     "deliver_to",
     "delivery_figures",
     "examine",
+    "hasten",
+    "hasten_in",
     "inventory",
     "outbox",
     "purge",

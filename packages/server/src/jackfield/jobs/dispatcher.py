@@ -25,7 +25,7 @@ from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.deals import Candidate, NewEvent, candidates, deal
 from jackfield.jobs.interfaces import Deliver, Subscribers, Subscription
-from jackfield.jobs.lanes import FIRST_PACE, Lanes, runs_by_tenant
+from jackfield.jobs.lanes import FIRST_PACE, FRESH_S, Lanes, runs_by_tenant
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.repository import Claimed, Ended, Found
 from jackfield.jobs.transactions import Round, Transactions
@@ -41,7 +41,7 @@ _PRUNE_EVERY_S = 3600.0
 _DEFER_S = 5.0
 """For how long a tenant whose subscribers cannot be told is left out."""
 _LONGEST_BACKOFF_S = 5.0
-_MOST_OF_ONE = 64
+_MOST_OF_ONE = 32
 """Of one tenant so many events are taken in a round at most: the round would take long, and others wait for it."""
 
 
@@ -81,7 +81,8 @@ class _Done:
         were_all: All that was there was claimed.
         ended: These ends are written down.
         waiting: These waited for the ends before them; of them those in `allowed` may begin.
-        events: So many were looked at.
+        events: So many were dealt with.
+        are_left: Some were left for when their installations are free, which is soon.
     """
 
     claimed: list[Claimed] = field(default_factory=list[Claimed])
@@ -91,6 +92,7 @@ class _Done:
     waiting: list[int] = field(default_factory=list[int])
     allowed: Collection[int] = ()
     events: int = 0
+    are_left: bool = False
 
 
 class Dispatcher:
@@ -133,6 +135,7 @@ class Dispatcher:
         self._deferred: dict[str, float] = {}
         self._last_fanned_out = ""
         self._last_served = ""
+        self._are_left = False
         self._leases_seen_at = 0.0
         self._prune_at = 0.0
         self._stop_at: float | None = None
@@ -264,9 +267,11 @@ class Dispatcher:
                 is_all = taken.total() < free
                 left -= taken.total()
                 slots.update(taken)
-            mine = self._make(session, rows, events, left, slots, now, until)
+            new = self._without_those_that_follow(rows, events, claimed)
+            mine = self._make(session, rows, new, left, slots, now, until)
             is_all = is_all and all(row.place != "ready" for row in rows)
-            return _Done([*claimed, *mine], last, is_all, ended, waiting, allowed, len(events))
+            are_left = len(new) < len(events)
+            return _Done([*claimed, *mine], last, is_all, ended, waiting, allowed, len(new), are_left)
 
         return cast(_Done, await round_.write(work))
 
@@ -274,6 +279,7 @@ class Dispatcher:
         """It is on disk."""
         lanes, claimed = self._lanes, done.claimed
         self._last_served = done.last_served or self._last_served
+        self._are_left = done.are_left
         del lanes.ended[: len(done.ended)]
         lanes.go_on(done.waiting, done.allowed)
         if claimed:
@@ -284,6 +290,28 @@ class Dispatcher:
         if self._tell_others is not None and (is_more or done.events >= self._settings.batch_size):
             self._tell_others()
         return bool(done.events or claimed)
+
+    def _without_those_that_follow(
+        self, rows: list[Candidate], events: Sequence[NewEvent], claimed: Sequence[Claimed]
+    ) -> Sequence[NewEvent]:
+        """Events that are for more than installations that are at work here on earlier ones, for a moment only.
+
+        The others stay as they are until then: written as what is blocked, each would be written once more.
+        """
+        at_work = {item.installation_id for item in claimed if item.ordered}
+        at_work |= {lane for row in rows if self._lanes.is_fresh(lane := row.subscription.installation_id)}
+        if not at_work:
+            return events
+        following = {row.event.position for row in rows}
+        following -= {
+            row.event.position
+            for row in rows
+            if not (row.subscription.ordered and row.subscription.installation_id in at_work)
+        }
+        if not following:
+            return events
+        rows[:] = [row for row in rows if row.event.position not in following]
+        return [event for event in events if event.position not in following]
 
     def _make(
         self, session: Session, rows: list[Candidate], events: Sequence[NewEvent], free: int, slots: dict[str, int],
@@ -402,10 +430,11 @@ class Dispatcher:
             return max(0.0, self._stop_at - asyncio.get_running_loop().time())
         if self._lanes.is_full:
             return self._settings.poll_s  # whatever is due has to wait for an end, and that wakes us
+        poll_s = min(self._settings.poll_s, FRESH_S) if self._are_left else self._settings.poll_s
         due = await self._transactions.read(repository.next_due)
         if due is None:
-            return self._settings.poll_s
-        return min(self._settings.poll_s, max(0.001, (due - self._clock.now()).total_seconds()))
+            return poll_s
+        return min(poll_s, max(0.001, (due - self._clock.now()).total_seconds()))
 
     async def _answer(self, asked: int) -> None:
         async with self._has_answered:

@@ -22,7 +22,7 @@ from jackfield.jobs.interfaces import Deliver, DeliveryResult
 from jackfield.jobs.outcomes import RetryPolicy, decide
 from jackfield.jobs.repository import Claimed, Ended
 
-__all__ = ["FIRST_PACE", "Lanes", "runs_by_tenant"]
+__all__ = ["FIRST_PACE", "FRESH_S", "Lanes", "runs_by_tenant"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -31,7 +31,7 @@ FIRST_PACE = 16
 _LONGEST_PACE = 64
 _PACES = 10_000
 """Of so many installations that is remembered."""
-_RUN_S = 0.1
+FRESH_S = _RUN_S = 0.1
 """A run that has taken so long begins nothing more."""
 _QUICK_S = 0.02
 _MOST_AHEAD = 8
@@ -93,6 +93,8 @@ class Lanes:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lanes: Counter[str] = Counter()
         """Ordered deliveries held, by installation."""
+        self._since: dict[str, float] = {}
+        """When the latest of these began."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._attempts: dict[int, Attempt] = {}
         """Those that run."""
@@ -122,15 +124,17 @@ class Lanes:
         Args:
             were_all: All there was, so that it makes no sense to hold more.
         """
+        now = self._clock.monotonic()
         runs: dict[str | int, list[Claimed]] = {}
         for item in claimed:
             self.held[item.sequence] = item
             if item.ordered:
                 self._lanes[item.installation_id] += 1
+                self._since[item.installation_id] = now
             runs.setdefault(item.installation_id if item.ordered else item.sequence, []).append(item)
         for run in runs.values():
             self.slots[run[0].tenant_id] += 1
-            task = group.create_task(self._run(run, self._clock.monotonic()))
+            task = group.create_task(self._run(run, now))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if not were_all:
@@ -139,6 +143,11 @@ class Lanes:
     def is_held(self, installation_id: str) -> bool:
         """Whether an ordered delivery of an installation is still to end here."""
         return self._lanes[installation_id] > 0
+
+    def is_fresh(self, installation_id: str) -> bool:
+        """Whether ordered deliveries of an installation began here a moment ago, and are still to end."""
+        since = self._since.get(installation_id)
+        return since is not None and self._clock.monotonic() - since < FRESH_S
 
     @property
     def waiting(self) -> list[int]:
@@ -176,6 +185,7 @@ class Lanes:
         self.ended.clear()
         self.slots.clear()
         self._lanes.clear()
+        self._since.clear()
         self._unsaid.clear()
         self._attempts.clear()
         self._waiting.clear()
@@ -313,6 +323,7 @@ class Lanes:
             self._lanes[item.installation_id] -= 1
             if self._lanes[item.installation_id] <= 0:
                 del self._lanes[item.installation_id]
+                self._since.pop(item.installation_id, None)
 
     async def _again(self, item: Claimed, attempt: Attempt, payload: Any) -> DeliveryResult:
         """Run once more what met others' writes, one at a time for each installation."""
