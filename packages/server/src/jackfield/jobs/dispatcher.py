@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -240,6 +241,10 @@ class Dispatcher:
         subscriptions, events = await self._subscriptions(events)
         rows = candidates(events, subscriptions)
         ended = list(lanes.ended)
+        # As it is now: an installation that ends its work later is still at work as far as the database knows.
+        asked = {row.subscription.installation_id for row in rows}
+        at_work = {lane for lane in asked if lanes.is_held(lane)}
+        soon_free = {lane for lane in at_work if lanes.is_fresh(lane)}
         free = lanes.free
         may_claim = free > 0 and found is not None and (found.has_ready or found.has_due)
         if not events and not ended and not may_claim:
@@ -267,7 +272,8 @@ class Dispatcher:
                 is_all = taken.total() < free
                 left -= taken.total()
                 slots.update(taken)
-            new = self._without_those_that_follow(rows, events, claimed)
+            soon_free.update(item.installation_id for item in claimed if item.ordered)
+            new = self._worth_writing(rows, events, at_work, soon_free)
             mine = self._make(session, rows, new, left, slots, now, until)
             is_all = is_all and all(row.place != "ready" for row in rows)
             are_left = len(new) < len(events)
@@ -291,23 +297,24 @@ class Dispatcher:
             self._tell_others()
         return bool(done.events or claimed)
 
-    def _without_those_that_follow(
-        self, rows: list[Candidate], events: Sequence[NewEvent], claimed: Sequence[Claimed]
+    def _worth_writing(
+        self, rows: list[Candidate], events: Sequence[NewEvent], at_work: Collection[str], soon_free: Collection[str]
     ) -> Sequence[NewEvent]:
-        """Events that are for more than installations that are at work here on earlier ones, for a moment only.
+        """Events but for those that would only be written as blocked, for a moment, behind what begins here.
 
-        The others stay as they are until then: written as what is blocked, each would be written once more.
+        These stay as they are until then: they would be written once more.
         """
-        at_work = {item.installation_id for item in claimed if item.ordered}
-        at_work |= {lane for row in rows if self._lanes.is_fresh(lane := row.subscription.installation_id)}
-        if not at_work:
-            return events
-        following = {row.event.position for row in rows}
-        following -= {
-            row.event.position
-            for row in rows
-            if not (row.subscription.ordered and row.subscription.installation_id in at_work)
-        }
+        beginning = Counter[str]()
+        stays: set[int] = set()
+        for row in rows:
+            lane = row.subscription.installation_id
+            if row.subscription.ordered:
+                beginning[lane] += 1
+                is_behind = lane not in at_work and beginning[lane] > self._lanes.paces.get(lane, FIRST_PACE)
+                if is_behind or lane in soon_free:
+                    continue
+            stays.add(row.event.position)
+        following = {row.event.position for row in rows} - stays
         if not following:
             return events
         rows[:] = [row for row in rows if row.event.position not in following]
