@@ -4,7 +4,8 @@ The handler is nothing at all, in the dispatcher's own process, as at the peers;
 is asked, each installation's events stay in order, tenants take turns, and each delivery is written into the log. The
 events were committed one by one, each with a row of the host's. All databases sync each commit.
 
-- `drain_postgresql`: 200 tenants, beside PgQueuer on the same server. Goal: at least as many.
+- `drain_postgresql`: 200 tenants, beside PgQueuer on the same server. Goal: at least as many. Ours is timed from the
+  start of the dispatcher until the last end is on disk; PgQueuer from its first job to its last.
 - `drain_sqlite`: the same on SQLite, beside DBOS on SQLite. Goal: ten times as many.
 - `hot_tenant`: from the commit of an event to its handler, while another tenant has a backlog of 100,000 ordered
   events, beside the same without. Goal: p99 at most twice as long.
@@ -183,10 +184,10 @@ QUESTIONS = (
     Question(
         name="drain_postgresql",
         figures=(Figure("drain_postgresql", "/s", p50),),
-        count=5000,
+        count=20_000,
         rounds=3,
         ours=_on_postgresql,
-        peers=(Beside(Program("PgQueuer", "pgqueuer", (PEERS_PYTHON, "pgqueuer_queue.py", "drain")), 5000),),
+        peers=(Beside(Program("PgQueuer", "pgqueuer", (PEERS_PYTHON, "pgqueuer_queue.py", "drain")), 20_000),),
     ),
     Question(
         name="drain_sqlite",

@@ -632,6 +632,30 @@ async def test_events_behind_a_slow_delivery_are_soon_listed_and_hold_nobody_up(
     assert handler.payloads() == [1, 2]
 
 
+async def test_a_long_payload_that_the_database_does_not_give_is_no_failure_of_the_handler(database: Database) -> None:
+    handler = Handler()
+    refusals = 1
+
+    def sabotage(*arguments: object) -> tuple[str, object]:
+        nonlocal refusals
+        statement = str(arguments[2])
+        if refusals and statement.startswith("SELECT jf_outbox.payload"):
+            refusals -= 1
+            return "SELECT no_such_column", ()
+        return statement, arguments[3]
+
+    await emit(database, "x" * 10_000)
+    dispatcher = Dispatcher(database, Known(ONE), handler)
+    async with asyncio.timeout(20), listening(sabotage), asyncio.TaskGroup() as tasks:
+        tasks.create_task(dispatcher.run())
+        await handler.has_begun.wait()
+        await dispatcher.drain()
+        await dispatcher.stop()
+    assert refusals == 0
+    (row,) = await deliveries(database)
+    assert (row.state, row.failures, row.attempt) == ("done", 0, 2)
+
+
 async def test_old_deliveries_and_their_events_are_dropped(database: Database, clock: ManualClock) -> None:
     async def fail(delivery: DeliverySnapshot) -> DeliveryResult:
         return DeliveryResult("retry") if delivery.payload == "open" else DONE

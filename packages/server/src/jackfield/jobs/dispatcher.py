@@ -25,6 +25,7 @@ from jackfield.clock import Clock, SystemClock
 from jackfield.db import DATABASE_FAILURES, Database
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.deals import Candidate, NewEvent, candidates, deal
+from jackfield.jobs.errors import EventPayloadUnreadError
 from jackfield.jobs.interfaces import Deliver, Subscribers, Subscription
 from jackfield.jobs.lanes import FIRST_PACE, FRESH_S, Lanes, runs_by_tenant
 from jackfield.jobs.outcomes import RetryPolicy
@@ -356,7 +357,10 @@ class Dispatcher:
         return found
 
     async def _payload_of(self, event_id: str) -> str | None:
-        return await self._transactions.read(lambda session: repository.payload_of(session, event_id))
+        try:
+            return await self._transactions.read(lambda session: repository.payload_of(session, event_id))
+        except DATABASE_FAILURES as error:
+            raise EventPayloadUnreadError("the database did not give the payload") from error
 
     async def _subscriptions(
         self, events: Sequence[NewEvent]

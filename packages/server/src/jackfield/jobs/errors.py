@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jackfield.errors import ConflictError, InvalidError, MissingError
+from jackfield.errors import ConflictError, InvalidError, MissingError, UnavailableError
 
 __all__ = [
     "CronInvalidError",
@@ -12,6 +12,7 @@ __all__ = [
     "DeliveryTakenError",
     "EventNameInvalidError",
     "EventPayloadInvalidError",
+    "EventPayloadUnreadError",
     "ScheduleMissingError",
     "SchedulePausedError",
 ]
@@ -29,6 +30,12 @@ class EventPayloadInvalidError(InvalidError):
 
     code = "event-payload-invalid"
     default_hint = "Send what JSON can hold, and the id of a large thing in place of the thing."
+
+
+class EventPayloadUnreadError(UnavailableError):
+    """The database did not give the payload of a delivery that was to begin."""
+
+    code = "event-payload-unread"
 
 
 class DeliveryMissingError(MissingError):

@@ -20,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     union_all,
+    update,
 )
 
 from jackfield.jobs.models import Delivery, OutboxEvent
@@ -33,6 +34,9 @@ __all__ = [
     "LONG_CHARS",
     "OUTBOX",
     "RELEASED",
+    "claiming",
+    "events_of",
+    "extending",
     "is_lane_active",
     "place",
     "short_payload",
@@ -88,6 +92,30 @@ def this_attempt(where: Literal["running", "settled"]) -> tuple[ColumnElement[bo
         _D.attempt == bindparam("this_attempt"),
         _D.place == where,
     )
+
+
+def claiming(listed: ColumnElement[bool], from_place: str, **values: Any) -> Any:
+    """Those of a list that stand there become the owner's."""
+    return (
+        update(DELIVERIES)
+        .where(listed, stands(from_place))
+        .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
+        .returning(*CLAIMED_COLUMNS)
+    )
+
+
+def extending(listed: ColumnElement[bool]) -> Any:
+    """Those of a list that are the owner's stay so until then."""
+    return (
+        update(DELIVERIES)
+        .where(listed, _D.lease_owner == bindparam("owner"), stands("running"))
+        .values(lease_until=bindparam("until"))
+    )
+
+
+def events_of(listed: ColumnElement[bool]) -> Any:
+    """What their deliveries are told of the events of a list."""
+    return select(OUTBOX.c.id, short_payload(), OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(listed)
 
 
 def tenants_of(kind: Literal["new", "ready"]) -> Select[str]:

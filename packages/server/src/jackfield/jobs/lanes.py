@@ -18,6 +18,7 @@ import structlog
 
 from jackfield.clock import Clock
 from jackfield.jobs.attempts import Attempt
+from jackfield.jobs.errors import EventPayloadUnreadError
 from jackfield.jobs.interfaces import Deliver, DeliveryResult
 from jackfield.jobs.outcomes import RetryPolicy, decide
 from jackfield.jobs.repository import Claimed, Ended
@@ -285,6 +286,9 @@ class Lanes:
             result = await self._deliver.deliver(item.snapshot(payload, attempt))
             if attempt.has_conflict:
                 result = await self._again(item, attempt, payload)
+        except EventPayloadUnreadError as error:
+            # The platform's own trouble: it counts against nobody.
+            result = DeliveryResult("deferred", error.code, str(error), has_effects=False)
         except msgspec.DecodeError as error:
             result = DeliveryResult("dead", "event-payload-invalid", str(error), has_effects=False)
         except Exception as error:

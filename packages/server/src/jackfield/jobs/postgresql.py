@@ -41,12 +41,14 @@ from sqlalchemy.types import TypeEngine
 
 from jackfield.jobs.deals import Candidate, NewEvent
 from jackfield.jobs.holding import (
-    CLAIMED_COLUMNS,
     DELIVERIES,
     HAS_DUE,
     HAS_READY,
     OUTBOX,
     RELEASED,
+    claiming,
+    events_of,
+    extending,
     is_lane_active,
     place,
     short_payload,
@@ -270,31 +272,11 @@ def blocked_of_lanes(session: Session, lanes: Mapping[str, int]) -> Sequence[Any
     return session.execute(_BLOCKED, asked).all()
 
 
-def _claiming(from_place: str, **values: Any) -> Any:
-    return (
-        update(DELIVERIES)
-        .where(_D.sequence == any_(_array_once("sequences", BigInteger())), stands(from_place))
-        .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
-        .returning(*CLAIMED_COLUMNS)
-    )
-
-
-CLAIM_HEADS = _claiming("ready", state="running", attempt=_D.attempt + 1)
-CLAIM_BEHIND = _claiming("blocked")
-EVENTS_BY_ID = select(OUTBOX.c.id, short_payload(), OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
-    OUTBOX.c.id == any_(_array_once("events", String()))
-)
-EXTEND = (
-    update(DELIVERIES)
-    .where(
-        _D.sequence == any_(_array_once("sequences", BigInteger())),
-        _D.lease_owner == bindparam("owner"),
-        stands("running"),
-    )
-    .values(lease_until=bindparam("until"))
-)
-
-
+_LISTED = _D.sequence == any_(_array_once("sequences", BigInteger()))
+CLAIM_HEADS = claiming(_LISTED, "ready", state="running", attempt=_D.attempt + 1)
+CLAIM_BEHIND = claiming(_LISTED, "blocked")
+EXTEND = extending(_LISTED)
+EVENTS_BY_ID = events_of(OUTBOX.c.id == any_(_array_once("events", String())))
 _SEQUENCES = _array_once("sequence_list", BigInteger())
 
 

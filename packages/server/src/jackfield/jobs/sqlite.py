@@ -17,14 +17,15 @@ from sqlalchemy.orm import Session
 from jackfield.jobs.deals import Candidate, NewEvent
 from jackfield.jobs.holding import (
     ACTIVE,
-    CLAIMED_COLUMNS,
     DELIVERIES,
     HAS_DUE,
     HAS_READY,
     OUTBOX,
+    claiming,
+    events_of,
+    extending,
     place,
     short_payload,
-    stands,
     tenants_of,
 )
 from jackfield.jobs.outcomes import Verdict, stored_text
@@ -195,25 +196,11 @@ def blocked_of_lanes(session: Session, lanes: Mapping[str, int]) -> Sequence[Any
     return found
 
 
-def _claiming(from_place: str, **values: Any) -> Any:
-    return (
-        update(DELIVERIES)
-        .where(_D.sequence.in_(_listed("sequences")), stands(from_place))
-        .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
-        .returning(*CLAIMED_COLUMNS)
-    )
-
-
-CLAIM_HEADS = _claiming("ready", state="running", attempt=_D.attempt + 1)
-CLAIM_BEHIND = _claiming("blocked")
-EVENTS_BY_ID = select(OUTBOX.c.id, short_payload(), OUTBOX.c.source, OUTBOX.c.created_at, OUTBOX.c.cause).where(
-    OUTBOX.c.id.in_(_listed("events"))
-)
-EXTEND = (
-    update(DELIVERIES)
-    .where(_D.sequence.in_(_listed("sequences")), _D.lease_owner == bindparam("owner"), stands("running"))
-    .values(lease_until=bindparam("until"))
-)
+_LISTED = _D.sequence.in_(_listed("sequences"))
+CLAIM_HEADS = claiming(_LISTED, "ready", state="running", attempt=_D.attempt + 1)
+CLAIM_BEHIND = claiming(_LISTED, "blocked")
+EXTEND = extending(_LISTED)
+EVENTS_BY_ID = events_of(OUTBOX.c.id.in_(_listed("events")))
 
 _FINISH = """
 UPDATE jf_deliveries SET attempt=?, state=?, place=?, failures=?, next_attempt_at=?, finished_at=?, error_code=?,
