@@ -43,3 +43,21 @@ def test_operators_see_what_was_dropped_and_tenants_do_not(
     assert "logs" in {kind["kind"] for kind in found}
     assert jackfield("retention", "runs", token=server.operator, url=server.url).status == 0
     assert owner("retention", "runs").status == 1
+
+
+def test_operators_look_at_one_tenant_and_set_what_its_plan_allows(
+    jackfield: Callable[..., Ran], owner: Callable[..., Ran], server: Server
+) -> None:
+    def operator(*arguments: str) -> Ran:
+        return jackfield("retention", *arguments, token=server.operator, url=server.url)
+
+    assert operator("set", "logs", "--days", "8", "--tenant", "acme").status == 0
+    (logs,) = [kind for kind in operator("show", "--tenant", "acme", "--json").json if kind["kind"] == "logs"]
+    assert (logs["days"], logs["is_own"]) == (8, True)
+    (entry, *_) = owner("audit", "list", "--json").json
+    assert (entry["action"], entry["actor"].partition(":")[0]) == ("retention.set", "operator")
+    assert operator("set", "logs", "--default", "--tenant", "acme").status == 0
+    assert "tenant-not-found" in operator("show", "--tenant", "nobody").err
+    assert "tenant-not-found" in operator("set", "logs", "--days", "8", "--tenant", "nobody").err
+    assert "role-missing" in owner("retention", "show", "--tenant", "acme").err
+    assert "role-missing" in operator("show").err

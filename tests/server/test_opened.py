@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -122,6 +123,8 @@ async def test_tasks_of_one_piece_of_work_share_it_and_it_ends_with_the_work() -
     with pytest.raises(RuntimeError):
         fails()
     assert places("a-long-secret"), "whoever catches the error writes it down"
+    with opening():
+        assert not places("a-long-secret"), "what the same task does next is other work"
 
 
 def test_a_short_one_is_masked_as_a_word_and_one_of_three_characters_not_at_all() -> None:
@@ -137,6 +140,28 @@ def test_a_context_remembers_so_many_and_no_more() -> None:
             opened(f"secret-number-{number}")
         assert not places("secret-number-43.")
         assert places("secret-number-44.")
+
+
+def test_what_is_within_a_secret_does_not_make_lines_slow(logged: io.StringIO) -> None:
+    """A secret has up to 16 KiB, and an installation 64 of them."""
+    with opening():
+        for number in range(64):
+            opened(json.dumps([f"{number:02}/{part:05}" for part in range(1500)]))
+        begun = time.process_time()
+        assert places("00/00007 and 00/00511")
+        assert time.process_time() - begun < 2, "10 s, were all looked for"
+        opened("a-long-secret")
+        assert places("a-long-secret"), "each is looked for as a whole"
+
+
+def test_whoever_asks_chooses_no_word_that_is_missing_in_what_is_written_of_it(logged: io.StringIO) -> None:
+    with bound(tenant_id="acme"):
+        bearer_token("Bearer refused")
+        bearer_token("Bearer refused-for-good-reasons")
+        opened("level")
+        _log.warning("refused", error="refused-for-good-reasons", level_of_it="level")
+    line = json.loads(logged.getvalue())
+    assert (line["event"], line["error"], line["level"], line["level_of_it"]) == ("refused", MASK, "warning", MASK)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=8, max_size=40).filter(str.strip), st.text(max_size=20))

@@ -68,8 +68,14 @@ class OAuth2Server:
                 Route("/token", self._token, methods=["POST"]),
                 Route("/revoke", self._revoke, methods=["POST"]),
                 Route("/me", self._me),
+                Route("/parts", self._parts),
             ]
         )
+
+    @property
+    def access_tokens(self) -> list[str]:
+        """All that were issued."""
+        return list(self._access)
 
     def is_good(self, token: str) -> bool:
         """Whether an access token is valid now."""
@@ -163,6 +169,11 @@ class OAuth2Server:
         if scheme.lower() != "bearer" or not self.is_good(token):
             return JSONResponse({"error": "invalid_token"}, 401, headers={"WWW-Authenticate": "Bearer"})
         return JSONResponse({"name": "Ann"})
+
+    async def _parts(self, request: Request) -> Response:
+        """The token that it was asked with, in two parts: whoever sees both has it."""
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        return JSONResponse([token[: len(token) // 2], token[len(token) // 2 :]])
 
 
 def _is_client(request: Request, form: dict[str, str]) -> bool:

@@ -14,6 +14,7 @@ from jackfield import Platform, Settings, Surface, ensure_key_file
 from jackfield.capabilities.models import SecretValue
 from jackfield.settings import EgressSettings
 from jackfield.surface import Entity
+from jackfield.telemetry import MASK
 from jackfield_cli.keys import create_key
 from jackfield_cli.pack import pack_project
 from tests.server.connections.conftest import people
@@ -46,6 +47,13 @@ def whoami(ctx: jf.Context) -> list[str]:
     account = ctx.connections["calendar"]
     answer = ctx.http.get("BASE/me", headers=account.headers)
     return [account.state, answer.text, account.handle]
+
+
+@plugin.function()
+def tell(ctx: jf.Context) -> int:
+    token = "".join(ctx.http.get("BASE/parts", headers=ctx.connections["calendar"].headers).json())
+    ctx.log.warning(f"the token is {token}!", token_is=token, among=f"Basic {token.encode().hex()}", count=3)
+    return len(token)
 """
 
 PEOPLE = Table(
@@ -116,6 +124,16 @@ async def test_a_sealed_plugin_with_data_and_an_account_elsewhere(
             who = await platform.tenant("acme").call("crm", "whoami", {})
             assert who.output[:2] == ["ready", '{"name":"Ann"}']
             assert not server.is_good(who.output[2])
+
+            # It has the token, by the account's own doing; in what it logs, the token is not.
+            (held,) = server.access_tokens
+            told = await platform.tenant("acme").call("crm", "tell", {})
+            assert (told.output, server.is_good(held)) == (len(held), True)
+            lines = (await ask("GET", "/crm/logs"))["items"]
+            (line,) = [each for each in lines if each["level"] == "warning" and "count" in each["fields"]]
+            assert line["message"] == f"the token is {MASK}!"
+            assert line["fields"]["among"] == f"Basic {MASK}"
+            assert held not in str(lines)
 
             await ask("DELETE", "/crm?data=delete")
             await platform.connected.revocations.work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -164,9 +165,15 @@ async def test_types_that_a_browser_would_run_for_the_host_become_plain_bytes(ho
 
 async def test_bytes_go_in_and_out_unchanged(house: House) -> None:
     data = bytes(range(256)) * 10
-    response = await house.ask("POST", f"{PATH}/raw?type=image/png", content=data)
-    assert response.content == data
-    assert response.headers["content-type"] == "image/png"
+
+    async def in_parts() -> AsyncIterator[bytes]:
+        yield data[:100]
+        yield data[100:]
+
+    for content in (data, in_parts()):
+        response = await house.ask("POST", f"{PATH}/raw?type=image/png", content=content)
+        assert response.content == data
+        assert response.headers["content-type"] == "image/png"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ class House:
         await self.platform.drain_events()
         return (await self.ask("POST", "/nightly/functions/ran", arguments={}))["output"]
 
+    async def traces(self) -> list[str]:
+        """To which traces its runs belong."""
+        calls = (await self.ask("GET", "/nightly/invocations"))["items"]
+        return [call["trace_id"] for call in calls if call["kind"] == "schedule"]
+
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
@@ -88,8 +93,11 @@ async def test_it_runs_when_asked_shows_its_times_and_its_runs(house: House) -> 
     )  # fmt: skip
     assert len(shown["coming"]) == 5
     assert shown["coming"][0] == shown["next_at"]
+    house.owner.headers["traceparent"] = f"00-{'ab' * 16}-{'cd' * 8}-01"
     delivery = (await house.ask("POST", "/nightly/schedules/purge/run"))["delivery_id"]
+    del house.owner.headers["traceparent"]
     assert await house.ran() == [["schedule", "schedule", 1]]
+    assert await house.traces() == ["ab" * 16], "of the request that asked for it"
     history = (await house.ask("GET", "/nightly/schedules/purge/history"))["items"]
     assert [(run["id"], run["state"]) for run in history] == [(delivery, "done")]
     calls = (await house.ask("GET", "/nightly/invocations"))["items"]
@@ -111,6 +119,8 @@ async def test_it_fires_by_itself(house: House) -> None:
         await session.execute(update(ScheduleRow).values(next_at=due, due_at=due))
     await house.platform.schedules.fire_due()
     assert await house.ran() == [["schedule", "schedule", 1]]
+    (trace,) = await house.traces()
+    assert len(trace) == 32, "one of its own"
     assert (await house.schedule())["last_fired_at"]
 
 

@@ -181,6 +181,22 @@ async def test_another_release_begins_anew(house: House) -> None:
     assert await house.code("break_down", how="well") == "ok"
 
 
+async def test_what_waited_for_a_handler_goes_to_the_new_configuration_within_seconds(house: House) -> None:
+    await house.call("orders", broken=True)
+    for number in (1, 2, 3, 4):
+        await house.platform.tenant(house.tenant).emit("order.rushed", {"n": number})
+    await house.platform.drain_events()
+    house.clock.advance(7)
+    await house.platform.drain_events()  # those that failed meet the breaker
+    await house.call("orders", broken=False)
+    assert (await breakers(house))[0]["handler"] == "rushed"
+    assert (await house.ask("PUT", "/fragile/config", json={"config": {}})).status_code == 200
+    for _ in range(2):
+        house.clock.advance(3)
+        await house.platform.drain_events()
+    assert (await house.call("rushes"))["output"] == [1, 2, 3, 4]
+
+
 async def test_the_tenant_finds_it_in_the_trail(house: House) -> None:
     for _ in range(3):
         await house.call("break_down", how="error")

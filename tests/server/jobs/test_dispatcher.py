@@ -656,24 +656,6 @@ async def test_a_long_payload_that_the_database_does_not_give_is_no_failure_of_t
     assert (row.state, row.failures, row.attempt) == ("done", 0, 2)
 
 
-async def test_old_deliveries_and_their_events_are_dropped(database: Database, clock: ManualClock) -> None:
-    async def fail(delivery: DeliverySnapshot) -> DeliveryResult:
-        return DeliveryResult("retry") if delivery.payload == "open" else DONE
-
-    settings = DispatchSettings(keep_for=timedelta(days=1), retry=RetryPolicy(base_s=1e9, limit_s=1e9))
-    known = Known(Subscription("inst_1", "h", ordered=False))
-    await emit(database, "old", "open")
-    await Dispatcher(database, known, Handler(fail), clock, settings).drain()
-    clock.advance(86_400 + 1)
-    await emit(database, "new")
-    dispatcher = Dispatcher(database, known, Handler(fail), clock, settings)
-    await dispatcher.drain()
-    async with database.read(None) as session:
-        payloads = (await session.execute(text("SELECT payload FROM jf_outbox ORDER BY position"))).scalars().all()
-    assert payloads == ['"open"', '"new"']
-    assert await states(database) == ["pending", "done"]
-
-
 @pytest.mark.parametrize("table", [OutboxEvent, Delivery])
 @pytest.mark.usefixtures("on_sqlite")
 async def test_the_dispatchers_looks_use_the_small_indexes(database: Database, table: type) -> None:

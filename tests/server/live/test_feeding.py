@@ -216,6 +216,38 @@ async def test_what_could_not_be_told_for_want_of_a_database_is_told_afterwards(
     hub.leave(stream)
 
 
+async def test_what_could_not_be_told_for_want_of_its_plugin_s_name_is_told_afterwards(
+    sqlite: Database, clock: ManualClock
+) -> None:
+    failing = True
+
+    async def slugs(_tenant_id: str) -> dict[str, str]:
+        if failing:
+            raise ConnectionError("away")
+        return {"ins_1": "loyalty"}
+
+    hub = Hub(sqlite, clock, slugs_of=slugs)
+    row, _ = await hub.open("acme", ADMIN, kinds("schedule"))
+    async with sqlite.write("acme") as session:
+        schedule_told(session, "acme", "ins_1", {"name": "nightly", "change": "fired"})
+    with pytest.raises(ConnectionError):
+        await hub.run()
+    failing = False
+    async with fed(hub):
+        assert (await heard(row))[1]["plugin"] == "loyalty"
+        hub.leave(row)
+
+    failing = True
+    delivery, _ = await hub.open("acme", ADMIN, kinds("delivery"))
+    await ended(sqlite, clock, "acme", "ins_1", "done")
+    with pytest.raises(ConnectionError):
+        await hub.run()
+    failing = False
+    async with fed(hub):
+        assert (await heard(delivery))[1]["count"] == 1
+    hub.leave(delivery)
+
+
 async def ended(database: Database, clock: ManualClock, tenant_id: str, installation_id: str, *states: str) -> None:
     """Deliveries that end now."""
     now = clock.now()

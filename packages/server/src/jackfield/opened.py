@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import json
-import re
+from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
@@ -21,6 +22,8 @@ __all__ = ["begin", "forms_of", "opened", "opening", "places"]
 
 _MOST = 256
 """Of one context; the oldest goes. Only loops that work for many come so far."""
+_PARTS = 512
+"""Texts inside of JSON, of one context: whoever stores secrets does not say how long each line takes to write."""
 _SHORTEST = 4
 """Characters. Anything shorter stands in every other line."""
 _WORD = 8
@@ -29,16 +32,32 @@ _SHORT = 6
 _LONG = 512
 _URL_SAFE = str.maketrans("+/", "-_")
 
-_Open = dict[str, tuple[re.Pattern[str], ...] | None]
-"""Value → what finds it; made when a line is written, since most of them never meet one."""
+
+class _Open:
+    """What is open in one context.
+
+    Attributes:
+        values: Value → its forms; made when a line is written, since most of them never meet one.
+        parts: So many texts inside of JSON may still be looked for.
+        is_over: The work has failed: this is for whoever writes that down, and for nothing that comes after it.
+    """
+
+    __slots__ = ("is_over", "parts", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, tuple[tuple[str, bool], ...] | None] = {}
+        self.parts = _PARTS
+        self.is_over = False
+
 
 _open: ContextVar[_Open | None] = ContextVar("jackfield_opened", default=None)
 
 
 def begin() -> None:
     """From here on one memory is shared by this context and the tasks that it starts."""
-    if _open.get() is None:
-        _open.set({})
+    known = _open.get()
+    if known is None or known.is_over:
+        _open.set(_Open())
 
 
 @contextmanager
@@ -47,11 +66,17 @@ def opening() -> Generator[None]:
 
     When it fails it is remembered: whoever catches the error writes it down.
     """
-    if _open.get() is not None:
+    known = _open.get()
+    if known is not None and not known.is_over:
         yield
         return
-    before = _open.set({})
-    yield
+    mine = _Open()
+    before = _open.set(mine)
+    try:
+        yield
+    except BaseException:
+        mine.is_over = True
+        raise
     _open.reset(before)
 
 
@@ -61,24 +86,27 @@ def opened(value: str) -> None:
     if known is None:
         known = _Open()
         _open.set(known)
-    if len(value) < _SHORTEST or value in known:
+    values = known.values
+    if len(value) < _SHORTEST or value in values:
         return
-    known[value] = None
-    if len(known) > _MOST:
-        del known[next(iter(known))]
+    values[value] = None
+    if len(values) > _MOST:
+        del values[next(iter(values))]
 
 
 def places(text: str) -> list[tuple[int, int]]:
     """Where secrets that are open stand in a text: in order, without overlap."""
     known = _open.get()
-    if not known:
+    if known is None or not known.values:
         return []
     found: list[tuple[int, int]] = []
-    for value, patterns in list(known.items()):
-        if patterns is None:
-            patterns = known[value] = tuple(_patterns(value))
-        for pattern in patterns:
-            found += [match.span() for match in pattern.finditer(text)]
+    for value, forms in list(known.values.items()):
+        if forms is None:
+            within = list(islice(_within(value), known.parts))
+            known.parts -= len(within)
+            forms = known.values[value] = _forms(value, *within)
+        for form, is_word in forms:
+            found += _spans(text, form, is_word)
     found.sort()
     joined: list[tuple[int, int]] = []
     for start, end in found:
@@ -89,20 +117,29 @@ def places(text: str) -> list[tuple[int, int]]:
     return joined
 
 
-def _patterns(value: str) -> Iterable[re.Pattern[str]]:
-    forms: dict[str, None] = {}
-    for part in (value, *_within(value)):
-        if len(part) < _SHORTEST:
+def _forms(*texts: str) -> tuple[tuple[str, bool], ...]:
+    """Forms of texts, and whether each is looked for as a word only. No patterns: to make one of a long text takes
+    longer than to look for it a thousand times."""
+    forms: dict[str, bool] = {}
+    for text in texts:
+        if len(text) < _SHORTEST:
             continue
-        if len(part) < _WORD:
-            yield re.compile(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])")
+        if len(text) < _WORD:
+            forms[text] = True
             continue
         # In a path the colon stays, as in that of Telegram's bots.
-        in_path = quote(part.encode("utf-8", "surrogatepass"), safe=":")
-        forms.update((form, None) for form in (*forms_of(part), in_path) if len(form) >= _WORD)
-    if forms:
-        # The longest first: one form may be a part of another.
-        yield re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+        in_path = quote(text.encode("utf-8", "surrogatepass"), safe=":")
+        forms.update((form, False) for form in (*forms_of(text), in_path) if len(form) >= _WORD)
+    return tuple(forms.items())
+
+
+def _spans(text: str, form: str, is_word: bool) -> Iterable[tuple[int, int]]:
+    start = text.find(form)
+    while start >= 0:
+        end = start + len(form)
+        if not is_word or not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()):
+            yield start, end
+        start = text.find(form, start + 1)  # of one that repeats itself, the rest too
 
 
 def _within(value: str) -> Iterable[str]:
@@ -112,9 +149,9 @@ def _within(value: str) -> Iterable[str]:
         data = json.loads(value)
     except (ValueError, RecursionError):
         return
-    waiting: list[Any] = [data]
+    waiting: deque[Any] = deque([data])
     while waiting:
-        item = waiting.pop()
+        item = waiting.popleft()
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):

@@ -272,7 +272,9 @@ def _as_text(value: Any, is_searched: bool, depth: int) -> Any:
         if isinstance(value, Mapping):
             items = cast(Mapping[Any, Any], value).items()
             return {
-                _as_text(key, is_searched, depth + 1): _as_text(item, is_searched, depth + 1) for key, item in items
+                # The names of a line's own fields are ours, and a line without `event` or `level` tells nothing.
+                _as_text(key, is_searched and depth > 0, depth + 1): _as_text(item, is_searched, depth + 1)
+                for key, item in items
             }
         return [_as_text(item, is_searched, depth + 1) for item in cast(Sequence[Any], value)]
     text = value if isinstance(value, str) else repr(value)

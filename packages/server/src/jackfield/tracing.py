@@ -8,6 +8,7 @@ attributes are ids, names, hosts and codes: no payload, and no text that a plugi
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Generator, Mapping
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
 
-__all__ = ["Tracing", "TracingUnavailableError", "here", "incoming", "is_traceparent", "span_id_of", "trace_id_of"]
+__all__ = [
+    "Tracing",
+    "TracingUnavailableError",
+    "here",
+    "incoming",
+    "is_traceparent",
+    "own_trace",
+    "span_id_of",
+    "trace_id_of",
+]
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -65,6 +75,13 @@ def _traceparent(span: Span) -> str:
     if not context.is_valid:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def own_trace(key: str) -> str:
+    """A trace for what nobody has sent, the same for the same key: each attempt at it belongs to it. Nobody keeps spans
+    of it."""
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-00"
 
 
 class Tracing:

@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from jackfield.capabilities.context import CapabilityContext
 
-__all__ = ["CALL_DEPTH", "EVENT_DEPTH", "Cause", "Origin", "traceparent_of"]
+__all__ = ["CALL_DEPTH", "EVENT_DEPTH", "Cause", "Origin", "cause_of", "traceparent_of"]
 
 CALL_DEPTH = 5
 """Calls from plugin to plugin, one within the other."""
@@ -43,6 +43,11 @@ def traceparent_of(cause: str | None) -> str:
         return msgspec.json.decode(cause, type=Cause).traceparent
     except msgspec.MsgspecError:
         return ""
+
+
+def cause_of(traceparent: str) -> str | None:
+    """That something was sent in a span, as it is kept; None when it was in none."""
+    return msgspec.json.encode(Cause(traceparent=traceparent)).decode() if traceparent else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,16 @@ from jackfield.db.errors import (
     DatabaseFullError,
     DatabaseUnavailableError,
     DiskFullError,
+    TextInvalidError,
     is_disk_full,
+    is_no_text,
     is_unavailable,
     unavailable,
 )
 from jackfield.db.figures import database_figures
 from jackfield.db.models import SEALED, Base, TenantOwned, UtcDateTime
 from jackfield.db.notices import Notices, tell
+from jackfield.db.room import full_since
 
 __all__ = [
     "DATABASE_FAILURES",
@@ -33,9 +36,12 @@ __all__ = [
     "DiskFullError",
     "Notices",
     "TenantOwned",
+    "TextInvalidError",
     "UtcDateTime",
     "database_figures",
+    "full_since",
     "is_disk_full",
+    "is_no_text",
     "is_unavailable",
     "tell",
     "unavailable",

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jackfield.db import migrate, row_security
 from jackfield.db.engine import Database
+from jackfield.db.errors import is_full
 from jackfield.db.notices import Notices, tell
 
 __all__ = ["SCHEMA", "DatabaseFinding", "examine"]
@@ -24,6 +26,7 @@ _SKEW_S = 1.0
 _NOTICE_S = 0.1
 _PATIENCE_S = 5.0
 
+_HALF_MEBIBYTE: Final = "SELECT md5(n::text) AS filler FROM generate_series(1, 8192) AS n"
 _SERVER = text(
     """
     SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
@@ -54,6 +57,7 @@ async def examine(database: Database) -> list[DatabaseFinding]:
             return [*found, DatabaseFinding("engine", True, "SQLite: one node, which keeps tenants apart itself")]
         async with database.engine.connect() as connection:
             found += await _server(database, connection)
+            found.append(await _room(connection))
             if revision is not None:
                 migrate.load_models()
                 faults = await row_security.faults(connection)
@@ -87,6 +91,20 @@ async def _server(database: Database, connection: AsyncConnection) -> list[Datab
             f"{row.connections} for all; a node like this one takes up to {wanted}",
         ),
     ]  # fmt: skip
+
+
+async def _room(connection: AsyncConnection) -> DatabaseFinding:
+    """Have half a mebibyte written that nobody sees and that does not stay."""
+    try:
+        await connection.execute(text(f"CREATE TEMPORARY TABLE jf_room ON COMMIT DROP AS {_HALF_MEBIBYTE}"))
+    except DBAPIError as error:
+        if is_full(error):
+            return DatabaseFinding("room", False, f"refuses writes: {str(error.orig)[:200]}")
+        # A standby, or a role that may not: other findings say so where it is a fault.
+        return DatabaseFinding("room", True, "was not tried")
+    finally:
+        await connection.rollback()
+    return DatabaseFinding("room", True, "takes half a mebibyte")
 
 
 async def _notices(database: Database) -> DatabaseFinding:

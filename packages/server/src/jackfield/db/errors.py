@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from jackfield.errors import JackfieldError, UnavailableError
+from jackfield.errors import InvalidError, JackfieldError, UnavailableError
 
 __all__ = [
     "DATABASE_FAILURES",
@@ -18,7 +19,10 @@ __all__ = [
     "DatabaseUnavailableError",
     "DiskFullError",
     "RowSecurityMissingError",
+    "TextInvalidError",
     "is_disk_full",
+    "is_full",
+    "is_no_text",
     "is_unavailable",
     "sqlstate",
     "unavailable",
@@ -30,9 +34,14 @@ _AWAY = ("08", "53", "57P", "57014", "25006", "40001", "40P01", "55P03", "3D000"
 """SQLSTATEs, or their beginnings: connection lost, no resources, shutting down, time is up, a standby, a serialization
 failure, a deadlock, a lock not to be had in time, no such database."""
 _FULL = ("53100",)
+_NO_TEXT = ("22021", "22P05")
+"""A character that is none in the database's encoding, and one that it does not keep: NUL."""
 _BUSY = ("53300", "53400", "57014", "55P03", "40001", "40P01")
 """Too many connections, a limit of the configuration, time is up, a lock not to be had, met by others."""
-_SQLITE_AWAY = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
+_SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_SQLITE_AWAY = _SQLITE_BUSY | {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
 
 
 class DatabaseUnavailableError(UnavailableError):
@@ -61,6 +70,13 @@ class DiskFullError(UnavailableError):
 
     code = "disk-full"
     default_hint = "An operator has to make room in the node's data folder; then try again."
+
+
+class TextInvalidError(InvalidError):
+    """A text has a character that the database cannot keep."""
+
+    code = "text-invalid"
+    default_hint = "Leave out the character NUL (U+0000); no database keeps it."
 
 
 class RowSecurityMissingError(JackfieldError):
@@ -97,11 +113,11 @@ def unavailable(error: BaseException, says: str) -> DatabaseUnavailableError:
         return DatabaseBusyError(says, retry_after_s=1)
     if isinstance(error, DBAPIError) and is_unavailable(error):
         state = sqlstate(error)
-        if state in _FULL or (state is None and "full" in str(error.orig).lower()):
+        if is_full(error):
             return DatabaseFullError(says, retry_after_s=30)
         if state is not None and state.startswith(_BUSY):
             return DatabaseBusyError(says, retry_after_s=1)
-        if state is None and any(word in str(error.orig).lower() for word in ("locked", "busy")):
+        if _sqlite_code(error) in _SQLITE_BUSY:
             return DatabaseBusyError(says, retry_after_s=1)
     return DatabaseUnavailableError(says, retry_after_s=1)
 
@@ -109,6 +125,19 @@ def unavailable(error: BaseException, says: str) -> DatabaseUnavailableError:
 def is_disk_full(error: BaseException) -> bool:
     """Whether a file could not be written for want of room."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the database refused a write for want of room."""
+    if not isinstance(error, DBAPIError) or not is_unavailable(error):
+        return False
+    state = sqlstate(error)
+    return state in _FULL or _sqlite_code(error) == sqlite3.SQLITE_FULL
+
+
+def is_no_text(error: BaseException) -> bool:
+    """Whether what was asked or written has a character that PostgreSQL does not take."""
+    return isinstance(error, DBAPIError) and sqlstate(error) in _NO_TEXT
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -122,11 +151,16 @@ def is_unavailable(error: BaseException) -> bool:
     state = sqlstate(error)
     if state is not None:
         return state.startswith(_AWAY)
-    text = str(error.orig).lower()
-    return "operational" in type(error).__name__.lower() and any(word in text for word in _SQLITE_AWAY)
+    return _sqlite_code(error) in _SQLITE_AWAY
 
 
 def sqlstate(error: SQLAlchemyError) -> str | None:
     """The code that the SQL standard has for what went wrong; None from SQLite."""
     orig = getattr(error, "orig", None)
     return getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None)
+
+
+def _sqlite_code(error: SQLAlchemyError) -> int | None:
+    """SQLite's own, without what it says more exactly; not its text, in which names of tables and columns stand."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

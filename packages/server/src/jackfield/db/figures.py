@@ -9,6 +9,7 @@ from sqlalchemy.pool import QueuePool
 
 from jackfield.db.engine import Database
 from jackfield.db.notices import Notices
+from jackfield.db.room import full_since
 
 __all__ = ["database_figures"]
 
@@ -24,6 +25,10 @@ def database_figures(database: Database, notices: Notices) -> Iterable[Metric]:
         connections.add_metric(["idle"], pool.checkedin())
     return [
         connections,
+        GaugeMetricFamily(
+            "jackfield_database_full", "1 from when the database refuses writes for want of room until it takes them.",
+            int(full_since(database) is not None),
+        ),
         GaugeMetricFamily(
             "jackfield_notices_heard", "1 while this node hears what others change; 0 while it may miss something.",
             int(notices.is_listening),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from jackfield.egress.addresses import Allowed
@@ -118,36 +118,36 @@ class Egress:
             QuotaExceededError: The minute's bytes are used up.
         """
         hop = self._first(request, policy)
-        if self._tracing is not None:
-            return await self._send_traced(self._tracing, request, hop, policy, secrets, payer)
-        return await self._send(request, hop, policy, secrets, payer)
+        with self._span(hop, policy) as say_status:
+            response = await self._send(request, hop, policy, secrets, payer)
+            say_status(response.status)
+        return response
 
-    async def _send_traced(
-        self,
-        tracing: Tracing,
-        request: OutboundRequest,
-        hop: _Hop,
-        policy: HostPolicy,
-        secrets: Sequence[InjectedSecret],
-        payer: Payer | None,
-    ) -> OutboundResponse:
-        """With a span, redirects included. Without path and query: those may hold what is not for the spans."""
-        target = hop.target
+    @contextlib.contextmanager
+    def _span(self, hop: _Hop, policy: HostPolicy) -> Generator[Callable[[int], None]]:
+        """A span of a request, redirects included; what it gives is told the status. Without path and query: those may
+        hold what is not for the spans."""
+        tracing = self._tracing
+        if tracing is None:
+            yield lambda _status: None
+            return
         about = {
             "jackfield.tenant": policy.tenant_id, "jackfield.installation": policy.installation_id,
-            "http.request.method": hop.method, "server.address": target.host, "server.port": target.port,
+            "http.request.method": hop.method, "server.address": hop.target.host, "server.port": hop.target.port,
         }  # fmt: skip
         with tracing.span(f"HTTP {hop.method}", about, kind="client") as span:
+
+            def say_status(status: int) -> None:
+                span.set_attribute("http.response.status_code", status)
+                if status >= 400:
+                    tracing.failed(span, str(status))
+
             try:
-                response = await self._send(request, hop, policy, secrets, payer)
+                yield say_status
             except JackfieldError as error:
                 span.set_attribute("error.type", error.code)
                 tracing.failed(span, error.code)
                 raise
-            span.set_attribute("http.response.status_code", response.status)
-            if response.status >= 400:
-                tracing.failed(span, str(response.status))
-            return response
 
     async def _send(
         self,

@@ -8,8 +8,11 @@ from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 import msgspec
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Response
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jackfield.capabilities.plain import NotPlainError, check_plain
 from jackfield.errors import JackfieldError
@@ -263,48 +266,73 @@ def plugin_routes(routes: Routes, warning_of: Callable[[str], str | None] = lamb
     """The routes of all plugins, to stand before those of the platform.
 
     Not in the router: FastAPI asks each of its routes in turn and solves the dependencies of the one that it finds,
-    which took longer than the plugin itself.
+    which took longer than the plugin itself. And below Starlette's own `Request` and `Response`, which look at each
+    header several times.
 
     Args:
         warning_of: What answers to a tenant carry as `QUOTA_WARNING`.
     """
 
-    async def respond(request: Request) -> Response:
-        slug, path = request.path_params["slug"], f"/{request.path_params['path']}"
-        caller = await _optional_caller(request)
-        if len(request.scope["query_string"]) > _QUERY_BYTES:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        method, slug, path = scope["method"], scope["path_params"]["slug"], f"/{scope['path_params']['path']}"
+        headers = _headers(scope)
+        token = bearer_token(headers.get("authorization"))
+        authenticator: Authenticator = scope["app"].state.authenticator
+        caller = None if token is None else await authenticator.authenticate(token)
+        if len(scope["query_string"]) > _QUERY_BYTES:
             raise QueryTooLargeError(f"a query string of more than {_QUERY_BYTES} bytes")
-        tenant_id = request.query_params.get("tenant") if caller is None else caller.tenant
+        query = dict(QueryParams(scope["query_string"])) if scope["query_string"] else {}
+        tenant_id = query.get("tenant") if caller is None else caller.tenant
         if tenant_id is None:
             raise TenantMissingError("this request names no tenant")
         find = routes.find_public if caller is None else routes.find
-        found = await find(tenant_id, slug, request.method, path)
-        incoming = RouteRequest(
-            request.method, path, dict(request.query_params), dict(request.headers), await request.body()
-        )
-        locale = spoken(caller, request.headers.get("accept-language"))
+        found = await find(tenant_id, slug, method, path)
+        incoming = RouteRequest(method, path, query, headers, await _body(receive))
+        locale = spoken(caller, headers.get("accept-language"))
         outcome, answer = await routes.run(found, incoming, None if caller is None else acting(caller), locale)
         if answer is None:
-            return _route_problem(slug, outcome)
-        sent = Response(answer.body, answer.status, headers=answer.headers)
+            await _route_problem(slug, outcome)(scope, receive, send)
+            return
         # How a tenant stands is nothing for strangers.
-        if caller is not None and (warning := warning_of(tenant_id)) is not None:
-            sent.headers[QUOTA_WARNING] = warning
-        return sent
+        warning = None if caller is None else warning_of(tenant_id)
+        raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in answer.headers.items()]
+        if answer.status not in (204, 304):
+            raw.append((b"content-length", b"%d" % len(answer.body)))
+        if warning is not None:
+            raw.append((QUOTA_WARNING.lower().encode(), warning.encode("latin-1")))
+        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await send({"type": "http.response.body", "body": answer.body})
 
-    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    route = Route("/api/plugins/{slug}/api/{path:path}", respond, methods=methods, include_in_schema=False)
-    # No plugin can declare it, and Starlette adds it to GET.
-    route.methods = set(methods)
-    return route
+    return _PluginRoute(respond)
 
 
-async def _optional_caller(request: Request) -> Caller | None:
-    token = bearer_token(request.headers.get("authorization"))
-    if token is None:
-        return None
-    authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.authenticate(token)
+class _PluginRoute(Route):
+    def __init__(self, respond: ASGIApp) -> None:
+        methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        super().__init__("/api/plugins/{slug}/api/{path:path}", respond, methods=methods, include_in_schema=False)
+        # A function would be given a `Request`.
+        self.app = respond
+        # No plugin can declare HEAD, and Starlette adds it to GET.
+        self.methods = set(methods)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Of each name the first."""
+    headers: dict[str, str] = {}
+    for name, text in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), text.decode("latin-1"))
+    return headers
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
 
 
 def _refusal(outcome: Outcome, result: FunctionResult) -> JackfieldError | None:

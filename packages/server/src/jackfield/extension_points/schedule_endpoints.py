@@ -7,11 +7,13 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from jackfield.capabilities.origin import cause_of
 from jackfield.http import AdminCaller, Caller, MemberCaller, Page, PageParams, problem_responses
 from jackfield.jobs import Deliveries, DeliveryOut, Schedules
 from jackfield.jobs.models import ScheduleRow
 from jackfield.jobs.schedules import EVENT_PREFIX
 from jackfield.lifecycle import Lifecycle, Plugin
+from jackfield.tracing import here
 
 __all__ = ["schedules_router"]
 
@@ -75,7 +77,8 @@ def schedules_router(lifecycle: Lifecycle, schedules: Schedules, deliveries: Del
     async def run(caller: AdminCaller, plugin: Plugin, name: str) -> RunOut:  # pyright: ignore[reportUnusedFunction]
         """Run it now, beside its times."""
         installed = await lifecycle.get(caller.tenant, plugin.slug, instance=plugin.instance)
-        delivery_id = await schedules.run_now(caller.tenant, installed.id, name)
+        cause = cause_of(here())
+        delivery_id = await schedules.run_now(caller.tenant, installed.id, name, cause=cause)
         await noted(caller, plugin, "schedule.run", name)
         return RunOut(delivery_id=delivery_id)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from jackfield.extension_points.delivering import at_work, result_of
-from jackfield.invocation import Invocation, Invoker
+from jackfield.invocation import ActiveInstallation, Invocation, Invoker
 from jackfield.jobs import DeliveryResult, DeliverySnapshot
 from jackfield.jobs.schedules import EVENT_PREFIX
 from jackfield.lifecycle import ActiveInstallations
 from jackfield.telemetry import bound
+from jackfield.tracing import here, incoming, own_trace
 from jackfield_sdk import wire
+from jackfield_sdk.manifest import Schedule
 
 __all__ = ["ScheduleHandlers"]
 
@@ -31,12 +33,22 @@ class ScheduleHandlers:
         schedule = next((each for each in installation.manifest.schedules if each.name == name), None)
         if schedule is None:
             return DeliveryResult("skipped", "handler-gone", "the installed release has no such schedule")
+        # Asked for by somebody, or with spans, it belongs to a trace by now.
+        before = incoming.set(here() or own_trace(delivery.event_id))
+        try:
+            return await self._run(installation, schedule, delivery)
+        finally:
+            incoming.reset(before)
+
+    async def _run(
+        self, installation: ActiveInstallation, schedule: Schedule, delivery: DeliverySnapshot
+    ) -> DeliveryResult:
         with bound(plugin=installation.slug):
             outcome = await self._invoker.run(
                 Invocation(
                     installation,
                     "schedule",
-                    name,
+                    schedule.name,
                     schedule.handler,
                     None,
                     schedule.timeout_ms,

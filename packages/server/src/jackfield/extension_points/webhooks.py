@@ -17,7 +17,7 @@ import structlog
 
 from jackfield.capabilities.context import CapabilityContext
 from jackfield.capabilities.errors import SecretNotSetError, SecretUnreadableError
-from jackfield.capabilities.origin import Cause
+from jackfield.capabilities.origin import cause_of
 from jackfield.clock import Clock, SystemClock
 from jackfield.extension_points.delivering import at_work, result_of
 from jackfield.extension_points.routes import RouteRequest
@@ -146,9 +146,9 @@ class Webhooks:
             await self._intake.refused(address, why)
             raise WebhookRefusedError("this is not signed as it should be")
         key, is_id = receipt_key(webhook.verify, request.headers, request.query, request.body)
-        traceparent = here()
-        cause = msgspec.json.encode(Cause(traceparent=traceparent)).decode() if traceparent else None
-        taken = await self._intake.take(address, webhook.handler, key, _stored(request), is_id=is_id, cause=cause)
+        taken = await self._intake.take(
+            address, webhook.handler, key, _stored(request), is_id=is_id, cause=cause_of(here())
+        )  # fmt: skip
         _log.debug(
             "webhook-taken", name=webhook.name, delivery_id=taken.delivery_id, is_duplicate=taken.is_duplicate
         )  # fmt: skip

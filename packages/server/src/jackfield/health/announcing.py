@@ -98,8 +98,8 @@ def _note(change: BreakerChange, name: str, until: datetime) -> Note:
     return Note(
         f"{name} fails, and is left alone in part"[:200],
         f"`{handler}` failed {change.failures} times{why}. It is left alone until {until.astimezone(UTC):%H:%M} UTC, "
-        "and then tried with one call. Events, schedules and webhooks wait for it, and none is lost; other calls of it "
-        f"are refused. The plugin's health says more: `jackfield health {name}`.",
+        "and then tried with one call. Events, webhooks and one firing of a schedule wait for it, and none is lost; "
+        f"other calls of it are refused. The plugin's health says more: `jackfield health {name}`.",
         "warning",
     )
 

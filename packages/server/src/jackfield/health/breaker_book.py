@@ -1,13 +1,16 @@
 """Breakers outlive their node and are known to all: each change is written down, and what others wrote is read.
 
-The door itself never waits: it looks into memory, and this follows as soon as a notice is heard. Two nodes may each
-try a resting handler with one call of their own; the first that works closes it for both.
+The door itself never waits: it looks into memory, and this follows as soon as a notice is heard. When the time has
+come to try a handler with one call, the node that wrote last comes first, and says that it tries; the others would have
+done so a moment later. Should two try all the same, the first that works closes it for both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,6 +26,7 @@ from jackfield.clock import Clock
 from jackfield.db import DATABASE_FAILURES, Database, tell
 from jackfield.health.breakers import BreakerChange, Breakers
 from jackfield.health.models import BreakerRow
+from jackfield.jobs import hasten
 
 __all__ = ["BREAKERS", "Announcer", "BreakerBook"]
 
@@ -38,6 +42,8 @@ _SKEW = timedelta(seconds=60)
 """By how much the clocks of nodes may differ, and how long a transaction may take: so far back is looked each time."""
 _KEEP_CLOSED = timedelta(minutes=10)
 _AT_ONCE = 1_000
+_LATER_S = (0.5, 1.5)
+"""By how much later others try than the node that wrote: longer than a notice takes, and each another time."""
 
 
 class Announcer(Protocol):
@@ -67,6 +73,8 @@ class BreakerBook:
         self._clock = clock
         self._announcer = announcer
         self._seen: datetime | None = None
+        self._closed: deque[BreakerChange] = deque()
+        self._random = random.Random()  # noqa: S311  # spreads work, guards nothing
 
     async def run(self) -> None:
         """Write and read, for ever."""
@@ -85,7 +93,7 @@ class BreakerBook:
         self._breakers.has_changed.set()
 
     async def write(self) -> None:
-        """Write down what has changed here."""
+        """Write down what has changed here, and let what waited for a handler that works again go to it."""
         while (changes := self._breakers.take_changes(_AT_ONCE)) != []:
             for number, change in enumerate(changes):
                 try:
@@ -95,6 +103,16 @@ class BreakerBook:
                 except BaseException:
                     self._breakers.put_back(changes[number:])
                     raise
+        while self._closed:
+            change = self._closed[0]
+            try:
+                await hasten(
+                    self._database, change.tenant_id, change.installation_id, change.handler, self._clock.now()
+                )  # fmt: skip
+            except BaseException:
+                self._breakers.has_changed.set()
+                raise
+            self._closed.popleft()
 
     async def read(self) -> None:
         """Take over what others have written since the last look."""
@@ -105,11 +123,14 @@ class BreakerBook:
         async with self._database.read(None) as session:
             rows: Sequence[BreakerRow] = (await session.scalars(query)).all()
         for row in rows:
-            left_s = (row.until - now).total_seconds()
+            left_s = (row.until - now).total_seconds() + self._random.uniform(*_LATER_S)
             self._breakers.adopt(_change(row), left_s, changed_at=row.changed_at)
         self._seen = max([now, *(row.changed_at for row in rows)]) if self._seen is None else max(self._seen, now)
 
     async def _write(self, change: BreakerChange) -> None:
+        if change.is_probe:
+            await self._tell_probe(change)
+            return
         make = insert_sqlite if self._database.is_sqlite else insert_postgresql
         now = self._clock.now()
         until = now + timedelta(seconds=change.left_s)
@@ -125,17 +146,18 @@ class BreakerBook:
         )  # fmt: skip
         held = make_row.on_conflict_do_update(
             index_elements=["installation_id", "handler"], set_={"handler": make_row.excluded.handler}
-        ).returning(BreakerRow.is_open, BreakerRow.revision, BreakerRow.opened_at)
+        ).returning(BreakerRow.is_open, BreakerRow.revision, BreakerRow.opened_at, BreakerRow.changed_at)
         old = delete(BreakerRow).where(
             BreakerRow.installation_id == change.installation_id,
             BreakerRow.is_open.is_(False),
             BreakerRow.changed_at < now - _KEEP_CLOSED,
         )
         async with self._database.write(change.tenant_id) as session:
-            was_open, revision, opened_at = (await session.execute(held)).one()
+            was_open, revision, opened_at, changed_at = (await session.execute(held)).one()
             if revision > change.revision:
                 return  # a node that has not heard of an update yet must not undo what is known of the new release
             was_open = was_open and revision == change.revision
+            at = values["changed_at"] = _later(now, changed_at)
             if was_open:
                 values["opened_at"] = opened_at
             put = update(BreakerRow).where(
@@ -146,8 +168,29 @@ class BreakerBook:
             await tell(session, BREAKERS)
             if was_open != change.is_open:
                 await self._announcer.announce(session, change, until)
+        self._breakers.written(change, at)
         if was_open != change.is_open:
             self._announcer.sent()
+            if was_open:
+                self._closed.append(change)
+
+    async def _tell_probe(self, change: BreakerChange) -> None:
+        """Others leave the handler alone while one call is on its way, unless one of them has closed it meanwhile."""
+        now = self._clock.now()
+        query = select(BreakerRow).where(
+            BreakerRow.installation_id == change.installation_id,
+            BreakerRow.handler == change.handler,
+            BreakerRow.revision == change.revision,
+            BreakerRow.is_open.is_(True),
+        )
+        async with self._database.write(change.tenant_id) as session:
+            row = await session.scalar(query.with_for_update())
+            if row is None:
+                return
+            at = row.changed_at = _later(now, row.changed_at)
+            row.until = now + timedelta(seconds=change.left_s)
+            await tell(session, BREAKERS)
+        self._breakers.written(change, at)
 
     async def _patiently(self, action: Callable[[], Awaitable[None]]) -> None:
         """A database that is away is waited for: the door goes on with what is in memory."""
@@ -156,6 +199,11 @@ class BreakerBook:
         except DATABASE_FAILURES as error:
             _log.warning("breakers not kept", error=type(error).__name__)
             await asyncio.sleep(_AGAIN_S)
+
+
+def _later(now: datetime, before: datetime) -> datetime:
+    """When a row is changed: after the last time, which may be that of a node whose clock is fast."""
+    return max(now, before + timedelta(microseconds=1))
 
 
 def _change(row: BreakerRow) -> BreakerChange:

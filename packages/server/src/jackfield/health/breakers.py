@@ -16,6 +16,7 @@ import structlog
 
 from jackfield.clock import Clock
 from jackfield.invocation import Invocation, Outcome
+from jackfield.jobs import LEFT_ALONE
 from jackfield.lifecycle import LeftAlone
 from jackfield.settings import BreakerSettings
 from jackfield_sdk.wire import Failure
@@ -40,9 +41,10 @@ _REASON_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class BreakerChange:
-    """A breaker opened, once more or for the first time, or closed.
+    """A breaker opened, once more or for the first time, or closed, or lets one call through.
 
     Attributes:
+        is_probe: It is open, and one call was let through.
         left_s: Until the next call is let through.
         wait_s: Of which this is the rest.
         failures: Within the window in which it opened.
@@ -61,6 +63,7 @@ class BreakerChange:
     failures: int
     code: str
     message: str
+    is_probe: bool = False
 
 
 @dataclass(slots=True)
@@ -118,6 +121,7 @@ class Breakers:
             breaker.probe = invocation
             # Its own time-out ends it; should nobody tell us, another one goes after that.
             breaker.until = self._clock.monotonic() + invocation.timeout_ms / 1000 + _PROBE_S
+            self._changed(invocation, breaker, is_probe=True)
             return None
         breaker.probe = None
         return self.admit(invocation)
@@ -177,6 +181,13 @@ class Breakers:
         self._changes.extendleft(reversed(list(changes)))
         self.has_changed.set()
 
+    def written(self, change: BreakerChange, at: datetime) -> None:
+        """A change was written down, at this time by the row: what is read of that row is known here."""
+        known = self._known.get(change.installation_id)
+        breaker = None if known is None or known.revision != change.revision else known.breakers.get(change.handler)
+        if breaker is not None and breaker.is_open:
+            breaker.changed_at = at
+
     def adopt(self, change: BreakerChange, left_s: float, *, changed_at: datetime) -> None:
         """What another node, or this one before it was started anew, has seen."""
         known = self._known.get(change.installation_id)
@@ -192,10 +203,11 @@ class Breakers:
                 self._drop(known, change.installation_id, change.handler)
             return
         if known is None or known.revision < change.revision:
-            known = self._known[change.installation_id] = _Known(change.revision)
+            known = self._remember(change.installation_id, change.revision)
         now = self._clock.monotonic()
         breaker = known.breakers.setdefault(change.handler, _Breaker(now + self._settings.window_s))
-        breaker.is_open, breaker.probe, breaker.opened_at = True, None, change.opened_at
+        # A call that was let through here still decides.
+        breaker.is_open, breaker.opened_at = True, change.opened_at
         breaker.until, breaker.wait_s = now + min(max(left_s, 0.0), self._settings.longest_s), change.wait_s
         breaker.failures, breaker.code, breaker.message = change.failures, change.code, change.message
         breaker.changed_at = changed_at
@@ -209,9 +221,11 @@ class Breakers:
             return None
         if known is not None:
             del self._known[installation.id]
-        if not create:
-            return None
-        known = self._known[installation.id] = _Known(installation.revision)
+        return self._remember(installation.id, installation.revision) if create else None
+
+    def _remember(self, installation_id: str, revision: int) -> _Known:
+        known = self._known[installation_id] = _Known(revision)
+        self._known.move_to_end(installation_id)
         if len(self._known) > _INSTALLATIONS:
             self._known.popitem(last=False)
         return known
@@ -274,14 +288,14 @@ class Breakers:
         if not known.breakers:
             del self._known[installation_id]
 
-    def _changed(self, invocation: Invocation, breaker: _Breaker) -> None:
+    def _changed(self, invocation: Invocation, breaker: _Breaker, *, is_probe: bool = False) -> None:
         installation = invocation.installation
         self._changes.append(
             BreakerChange(
                 installation.tenant_id, installation.id, installation.slug, invocation.handler, installation.revision,
                 breaker.is_open, breaker.opened_at or self._clock.now(),
                 max(0.0, breaker.until - self._clock.monotonic()), breaker.wait_s, breaker.failures, breaker.code[:128],
-                breaker.message,
+                breaker.message, is_probe,
             )
         )  # fmt: skip
         self.has_changed.set()
@@ -289,7 +303,7 @@ class Breakers:
 
 def _refusal(breaker: _Breaker, left_s: float) -> Failure:
     return Failure(
-        "circuit-open",
+        LEFT_ALONE,
         f"it failed too often and is left alone for a while; the last time: {breaker.message or breaker.code}",
         "It is tried again by itself. The plugin's health says more: GET /api/plugins/{slug}/health.",
         kind="retry",

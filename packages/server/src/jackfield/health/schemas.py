@@ -27,7 +27,9 @@ class OpenBreakerOut(_Out):
     version: str = Field(examples=["1.0.0"])
     handler: str
     opened_at: datetime
-    until: datetime = Field(description="When a call is let through; in the past while none came or one is on its way")
+    until: datetime = Field(
+        description="When a call is let through, or the one on its way has ended at the latest; in the past: none came"
+    )
     failures: int = Field(description="Within the minutes in which it came to be left alone")
     code: str = Field(description="Of the last failure", examples=["plugin-error"])
 

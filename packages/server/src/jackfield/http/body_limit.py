@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jackfield.http.errors import BodyTooLargeError
@@ -56,10 +57,8 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         limit = self._overrides.get(route_path(scope), self._limit_bytes)
-        refusal = problem_of(BodyTooLargeError(f"The body is over {limit} bytes.", limit_bytes=limit))
-        refusal.headers["Connection"] = "close"  # the rest of the body is not read
         if _announced_bytes(scope) > limit:
-            await refusal(scope, receive, send)
+            await _refusal(limit)(scope, receive, send)
             return
 
         received = 0
@@ -89,7 +88,13 @@ class BodyLimitMiddleware:
             if has_started:
                 raise
         if is_over and not has_started:
-            await refusal(scope, receive, send)
+            await _refusal(limit)(scope, receive, send)
+
+
+def _refusal(limit: int) -> Response:
+    refusal = problem_of(BodyTooLargeError(f"The body is over {limit} bytes.", limit_bytes=limit))
+    refusal.headers["Connection"] = "close"  # the rest of the body is not read
+    return refusal
 
 
 def _announced_bytes(scope: Scope) -> int:

@@ -33,6 +33,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 CALLER = "jackfield_caller"
 """Where a request's ASGI scope has its caller, once that is known."""
+_TOKEN_CHARS = 16
+"""Anything shorter is no token, but a word that somebody wants to have masked in what is written of their request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def bearer_token(header: str | None) -> str | None:
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         return None
-    opened(token)
+    if len(token) >= _TOKEN_CHARS:
+        opened(token)
     return token
 
 

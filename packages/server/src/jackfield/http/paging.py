@@ -20,6 +20,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _CURSOR_LIMIT = 512
+_MOST = 2**63 - 1
 
 
 class Page(BaseModel, Generic[T]):
@@ -90,4 +91,7 @@ def decode_cursor(cursor: str, *types: type[Any]) -> list[Any]:
         raise CursorInvalidError("The cursor is not one of ours.") from error
     if len(parts) != len(types) or any(type(part) is not wanted for part, wanted in zip(parts, types, strict=True)):
         raise CursorInvalidError("The cursor belongs to another list.")
+    if any(abs(part) > _MOST if isinstance(part, int) else "\0" in str(part) for part in parts):
+        # No row has such a value, and databases fail at it rather than say so.
+        raise CursorInvalidError("The cursor is not one of ours.")
     return parts

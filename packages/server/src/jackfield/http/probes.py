@@ -16,8 +16,9 @@ from fastapi import APIRouter, Response
 
 __all__ = ["Check", "probes_router"]
 
-Check = Callable[[], Awaitable[bool]]
-"""Whether a part of the node is well; one that raises or takes too long is not."""
+Check = Callable[[], Awaitable[bool | str]]
+"""Whether a part of the node is well; one that raises or takes too long is not. A word: the node can work, and what is
+not as it should be."""
 
 _log = structlog.get_logger("jackfield.probes")
 _FOR_S: Final = 0.5
@@ -28,19 +29,19 @@ _PATIENCE_S: Final = 2.0
 class _Looking:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = dict(checks)
-        self._found: dict[str, bool] = {}
+        self._found: dict[str, bool | str] = {}
         self._until = 0.0
         self._turn = asyncio.Lock()
 
-    async def __call__(self) -> dict[str, bool]:
-        """Part → whether it is well."""
+    async def __call__(self) -> dict[str, bool | str]:
+        """Part → whether it is well, or a word."""
         async with self._turn:
             if time.monotonic() >= self._until:
                 found = {name: await self._is_well(name, check) for name, check in self._checks.items()}
                 self._found, self._until = found, time.monotonic() + _FOR_S
             return self._found
 
-    async def _is_well(self, name: str, check: Check) -> bool:
+    async def _is_well(self, name: str, check: Check) -> bool | str:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 is_well = await check()
@@ -48,9 +49,10 @@ class _Looking:
             is_well = False
             reason = f"{type(error).__name__}: {error}"
         else:
-            reason = ""
+            reason = is_well if isinstance(is_well, str) else ""
         if self._found.get(name, True) != is_well:
-            _log.log(20 if is_well else 30, "part-is-well-again" if is_well else "part-not-well", part=name, why=reason)
+            is_good = is_well is True
+            _log.log(20 if is_good else 30, "part-is-well-again" if is_good else "part-not-well", part=name, why=reason)
         return is_well
 
 
@@ -80,7 +82,11 @@ def probes_router(is_draining: Callable[[], bool], checks: Mapping[str, Check]) 
         is_ready = all(found.values())
         if not is_ready:
             response.status_code = 503
-        parts = {name: "ok" if is_well else "unavailable" for name, is_well in found.items()}
+        parts = {name: _word(is_well) for name, is_well in found.items()}
         return {"status": "ok" if is_ready else "unavailable", "parts": parts}
 
     return routes
+
+
+def _word(is_well: bool | str) -> str:
+    return is_well if isinstance(is_well, str) else "ok" if is_well else "unavailable"

@@ -39,7 +39,6 @@ T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_PRUNE_EVERY_S = 3600.0
 _DEFER_S = 5.0
 """For how long a tenant whose subscribers cannot be told is left out."""
 _LONGEST_BACKOFF_S = 5.0
@@ -58,7 +57,6 @@ class DispatchSettings:
         lease_s: After how long without a sign of life another node takes a delivery over.
         give_up_s: After how long an attempt is ended and counts as failed; above any limit of a call.
         poll_s: How often to look for what no commit in this process told of.
-        keep_for: For how long finished deliveries are kept; None where somebody else drops them.
         has_other_nodes: Whether other processes dispatch from the same database; None: on PostgreSQL yes, on SQLite no.
             Alone, a start takes over at once what an earlier process left running.
     """
@@ -69,7 +67,6 @@ class DispatchSettings:
     lease_s: float = 60.0
     give_up_s: float = 300.0
     poll_s: float = 1.0
-    keep_for: timedelta | None = timedelta(days=14)
     has_other_nodes: bool | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
@@ -139,7 +136,6 @@ class Dispatcher:
         self._last_served = ""
         self._are_left = False
         self._leases_seen_at = 0.0
-        self._prune_at = 0.0
         self._stop_at: float | None = None
         """When a stop is wanted: the loop's time at which its patience ends."""
         self._asked = 0
@@ -415,9 +411,6 @@ class Dispatcher:
             self._wake.set()
         if unsaid := self._lanes.unsaid():
             await self._transactions.write(lambda session: repository.mark_running(session, self._owner, unsaid))
-        if self._settings.keep_for is not None and now >= self._prune_at:
-            await repository.prune(self._database, self._clock.now() - self._settings.keep_for)
-            self._prune_at = now + _PRUNE_EVERY_S
 
     async def _hand_back(self) -> None:
         """At a stop: end what still runs, write down what ended, make the rest ready for another start."""

@@ -58,7 +58,7 @@ async def hasten(database: Database, tenant_id: str, installation_id: str, handl
 
 
 async def hasten_in(session: AsyncSession, installation_id: str, now: datetime) -> int:
-    """All its handlers begin anew, with the session's transaction. Of very many deliveries, the later keep their time."""
+    """All its handlers begin anew, with the session's transaction. Beyond 500 deliveries, the later keep their time."""
     return await _some(session, installation_id, now)
 
 

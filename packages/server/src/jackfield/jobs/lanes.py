@@ -235,7 +235,7 @@ class Lanes:
         """One that ran too long has failed; one whose end waits to be written down has not."""
         attempt = self._attempts.get(item.sequence)
         if attempt is not None:
-            _log.error("delivery-failed", delivery_id=item.id, error="it did not end in time")
+            _log.error("delivery-failed", **_named(item), error="it did not end in time")
             self._end(item, attempt, DeliveryResult("retry", "delivery-timeout", "TimeoutError"))
 
     @property
@@ -292,7 +292,7 @@ class Lanes:
         except msgspec.DecodeError as error:
             result = DeliveryResult("dead", "event-payload-invalid", str(error), has_effects=False)
         except Exception as error:
-            _log.error("delivery-failed", delivery_id=item.id, exc_info=error)
+            _log.error("delivery-failed", **_named(item), exc_info=error)
             result = DeliveryResult("retry", "delivery-failed", str(error) or type(error).__name__)
         return self._end(item, attempt, result)
 
@@ -346,6 +346,14 @@ class Lanes:
             "what the handler read or wrote was changed by others each time that it ran",
             retry_after_s=_CONFLICT_WAIT_S,
         )
+
+
+def _named(item: Claimed) -> dict[str, str]:
+    """Whose it is, for the log."""
+    return {
+        "tenant_id": item.tenant_id, "installation_id": item.installation_id, "delivery_id": item.id,
+        "event_name": item.event,
+    }  # fmt: skip
 
 
 def runs_by_tenant(claimed: Iterable[Claimed]) -> Counter[str]:

@@ -13,10 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, exists, func, or_, select, text, true, update
+from sqlalchemy import bindparam, exists, func, or_, select, text, true, update
 from sqlalchemy.orm import Session
 
-from jackfield.db import Database
 from jackfield.jobs import postgresql, sqlite
 from jackfield.jobs.deals import Candidate, NewEvent
 from jackfield.jobs.holding import DELIVERIES, OUTBOX, RELEASED
@@ -42,7 +41,6 @@ __all__ = [
     "open_lanes",
     "payload_of",
     "promote",
-    "prune",
     "ready_tenants",
     "release",
     "wake_due",
@@ -51,7 +49,6 @@ __all__ = [
 _D = DELIVERIES.c
 # Any number will do, as long as no other program locks the same one.
 _POSTGRESQL_LOCK = 0x6A6A6F62
-_PRUNE_BATCH = 2_000
 TENANTS_PER_ROUND = 50
 """Of so many tenants events are taken in one round; who is left out comes first in the next."""
 
@@ -457,30 +454,3 @@ def begun(row: Candidate, sequence: int) -> Claimed:
 def payload_of(session: Session, event_id: str) -> str | None:
     """The payload of one event; None when it is gone."""
     return session.scalar(select(OUTBOX.c.payload).where(OUTBOX.c.id == event_id))
-
-
-async def prune(database: Database, before: datetime) -> int:
-    """Drop deliveries that ended long ago, then events that have none left, in short transactions.
-
-    Returns:
-        How many rows went.
-    """
-    old_deliveries = select(_D.sequence).where(_D.finished_at < before).limit(_PRUNE_BATCH)
-    old_events = (
-        select(OUTBOX.c.position)
-        .where(
-            OUTBOX.c.fanned_out_at < before,
-            ~exists().where(_D.event_id == OUTBOX.c.id),
-        )
-        .limit(_PRUNE_BATCH)
-    )
-    dropped = 0
-    for column, old in ((_D.sequence, old_deliveries), (OUTBOX.c.position, old_events)):
-        while True:
-            async with database.write(None) as session:
-                gone = await session.scalars(delete(column.table).where(column.in_(old)).returning(column))
-                count = len(gone.all())
-            dropped += count
-            if count < _PRUNE_BATCH:
-                break
-    return dropped

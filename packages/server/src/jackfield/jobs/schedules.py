@@ -236,8 +236,11 @@ class Schedules:
                 outbox.wake_after_commit(session)
         return row
 
-    async def run_now(self, tenant_id: str, installation_id: str, name: str) -> str:
+    async def run_now(self, tenant_id: str, installation_id: str, name: str, *, cause: str | None = None) -> str:
         """Fire once, beside its times, also while it is paused; the delivery's id.
+
+        Args:
+            cause: As `outbox.add` takes it.
 
         Raises:
             ScheduleMissingError: There is none of this name.
@@ -249,7 +252,7 @@ class Schedules:
             if not row.is_active:
                 raise SchedulePausedError(f"the plugin of `{name}` is not at work")
             firing = Firing(name, now.isoformat(), is_manual=True)
-            made = await session.run_sync(lambda sync: _deliver(sync, row, firing, ids.new_id("evt"), now))
+            made = await session.run_sync(lambda sync: _deliver(sync, row, firing, ids.new_id("evt"), now, cause))
             _tell(self._told, session, row, "fired", due_at=now.isoformat(), is_manual=True)
             outbox.wake_after_commit(session)
         return made
@@ -374,7 +377,9 @@ def _is_open(session: Session, row: ScheduleRow) -> bool:
     )
 
 
-def _deliver(session: Session, row: ScheduleRow, firing: Firing, event_id: str, now: datetime) -> str:
+def _deliver(
+    session: Session, row: ScheduleRow, firing: Firing, event_id: str, now: datetime, cause: str | None = None
+) -> str:
     """Make the event and its one delivery; the delivery's id, empty when this time has fired before."""
     if session.scalar(select(exists().where(OutboxEvent.id == event_id))):
         return ""
@@ -382,7 +387,7 @@ def _deliver(session: Session, row: ScheduleRow, firing: Firing, event_id: str, 
     session.execute(
         insert(OutboxEvent).values(
             id=event_id, tenant_id=row.tenant_id, name=name, payload=msgspec.json.encode(firing).decode(),
-            source="schedule", cause=None, created_at=now, fanned_out_at=now,
+            source="schedule", cause=cause, created_at=now, fanned_out_at=now,
         )
     )  # fmt: skip
     delivery_id = ids.new_id("dlv")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from jackfield.lifecycle.active import ActiveInstallations, TenantPlugins
 from jackfield.lifecycle.consent import Grant
-from jackfield.lifecycle.delivery_endpoints import delivery_log_router
+from jackfield.lifecycle.delivery_endpoints import delivery_log_router, every_delivery_router
 from jackfield.lifecycle.development import DEVELOPMENT_PATH, development_router
 from jackfield.lifecycle.endpoints import Plugin, actor_of, router
+from jackfield.lifecycle.every_delivery import EveryDelivery
 from jackfield.lifecycle.history import Kept
 from jackfield.lifecycle.interfaces import Catalogue, HealthNote, HealthNotes, LeftAlone, Runner
 from jackfield.lifecycle.inventory import Inventory
@@ -35,6 +36,7 @@ __all__ = [
     "Actor",
     "Catalogue",
     "ConfigTest",
+    "EveryDelivery",
     "Grant",
     "HealthNote",
     "HealthNotes",
@@ -59,6 +61,7 @@ __all__ = [
     "deliveries_router",
     "delivery_log_router",
     "development_router",
+    "every_delivery_router",
     "keeping_router",
     "permissions_router",
     "reading_router",

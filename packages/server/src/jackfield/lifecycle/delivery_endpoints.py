@@ -1,4 +1,5 @@
-"""`/api/deliveries`: what became of events, schedules and webhooks at all plugins of a tenant, and trying again."""
+"""`/api/deliveries`: what became of events, schedules and webhooks at all plugins of a tenant, and trying again; for
+operators, `/api/operators/deliveries`."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from jackfield.http import AdminCaller, MemberCaller, Page, PageParams, problem_responses
-from jackfield.jobs import Deliveries, DeliveryFilter, DeliveryOut
+from jackfield.http import AdminCaller, MemberCaller, OperatorCaller, Page, PageParams, problem_responses
+from jackfield.jobs import Deliveries, DeliveryFilter, DeliveryOut, OperatorDeliveryOut
 from jackfield.lifecycle.errors import ReplayUnclearError
+from jackfield.lifecycle.every_delivery import EveryDelivery
 from jackfield.lifecycle.service import Lifecycle
 
-__all__ = ["delivery_log_router"]
+__all__ = ["delivery_log_router", "every_delivery_router"]
 
 _MOST = 10_000
 _Text = Annotated[str | None, Query(max_length=128)]
@@ -107,5 +109,37 @@ def delivery_log_router(lifecycle: Lifecycle, deliveries: Deliveries) -> APIRout
             dry_run=body.dry_run, matched=matched, replayed=replayed, remaining=max(0, matched - replayed),
             by_state=by_state, until=until,
         )  # fmt: skip
+
+    return routes
+
+
+def every_delivery_router(every: EveryDelivery) -> APIRouter:
+    """Over all tenants, for operators."""
+    routes = APIRouter(prefix="/api/operators", tags=["operations"])
+
+    @routes.get("/deliveries", operation_id="listAllDeliveries", responses=problem_responses(403))
+    async def list_all_deliveries(  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        _caller: OperatorCaller,
+        page: PageParams,
+        tenant: Annotated[str | None, Query(max_length=64, description="Only this tenant's")] = None,
+        plugin: Annotated[
+            str | None, Query(max_length=129, description="To this plugin: `slug`, or `slug@instance`")
+        ] = None,
+        state: Annotated[str | None, Query(max_length=16, description="Only those in this state")] = None,
+        event: _Text = None,
+        handler: Annotated[str | None, Query(max_length=255)] = None,
+        code: Annotated[str | None, Query(max_length=128, description="Of the error")] = None,
+        since: Annotated[AwareDatetime | None, Query(description="Made then or later")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="Made then or before")] = None,
+    ) -> Page[OperatorDeliveryOut]:
+        """Deliveries of all tenants, the latest first, without what was sent and what plugins said. For operators.
+
+        A page looks at a bounded number of them: it may be short, and even empty, and have a next one all the same.
+        """
+        wanted = DeliveryFilter((), None, state, event, handler, code, since, until)
+        found = await every.list(wanted, page, tenant_id=tenant, plugin=plugin)
+        return Page[OperatorDeliveryOut](
+            items=[OperatorDeliveryOut.model_validate(one) for one in found.items], next_cursor=found.next_cursor
+        )
 
     return routes

@@ -1,4 +1,5 @@
-"""Schedules follow the life of their plugin: at work they fire, at rest they do not."""
+"""Schedules follow the life of their plugin: at work they fire, at rest they do not. What waited for a handler that
+failed is tried with what the plugin is now."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ class Scheduling:
                 if row.id in known:
                     await jobs.rest_schedules(session, row.id)
                 continue
+            await jobs.hasten_in(session, row.id, self._clock.now())
             manifest = (await self._snapshots.release(row.slug, row.version)).manifest
             if manifest.schedules or row.id in known:
                 await jobs.sync_schedules(session, tenant_id, row.id, declared(manifest), self._clock.now())

@@ -169,6 +169,7 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
         self._is_closed = False
+        self._looked_at: datetime | None = None
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -188,14 +189,16 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._check(tenant_id, caller.subject)
         if tenant_id not in self._positions:
-            async with self._opening.setdefault(tenant_id, asyncio.Lock()):
-                if tenant_id not in self._positions:
-                    async with self._database.read(tenant_id) as session:
-                        if tenant_id is None:
-                            await repository.settle(session)
-                        found = await repository.newest(session, tenant_id)
-                    self._positions[tenant_id] = found
-            self._opening.pop(tenant_id, None)
+            try:
+                async with self._opening.setdefault(tenant_id, asyncio.Lock()):
+                    if tenant_id not in self._positions:
+                        async with self._database.read(tenant_id) as session:
+                            if tenant_id is None:
+                                await repository.settle(session)
+                            found = await repository.newest(session, tenant_id)
+                        self._positions[tenant_id] = found
+            finally:
+                self._opening.pop(tenant_id, None)
         self._check(tenant_id, caller.subject)
         stream = Stream(tenant_id, caller.subject, caller.member_id, kinds, plugin, self.limits.queued)
         self._streams.setdefault(tenant_id, set()).add(stream)
@@ -332,17 +335,25 @@ class Hub:
                 if tenant_id is None:
                     await repository.settle(session)
                 rows = await repository.after(session, tenant_id, position, _BATCH)
+            # Made before it is gone on from there: when a look fails, they are read once more.
+            events = await self._events(rows, names_tenant=tenant_id is None)
             if rows and tenant_id in self._positions:
                 position = self._positions[tenant_id] = rows[-1].position
-            self._give(tenant_id, await self._events(rows, names_tenant=tenant_id is None))
+            self._give(tenant_id, events)
             if len(rows) < _BATCH:
                 return
 
     async def _events(self, rows: Sequence[LiveRow], *, names_tenant: bool) -> list[Event]:
-        slugs: dict[str, Mapping[str, str]] = {}
-        for tenant_id in {row.tenant_id for row in rows if row.plugin is None and "installation_id" in row.data}:
-            slugs[tenant_id] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
+        slugs = await self._slugs(
+            {row.tenant_id for row in rows if row.plugin is None and "installation_id" in row.data}
+        )
         return [_event(row, slugs.get(row.tenant_id, {}), names_tenant=names_tenant) for row in rows]
+
+    async def _slugs(self, tenants: Collection[str]) -> dict[str, Mapping[str, str]]:
+        """Plugins of tenants by installation."""
+        if self.slugs_of is None:
+            return {tenant_id: {} for tenant_id in tenants}
+        return {tenant_id: await self.slugs_of(tenant_id) for tenant_id in tenants}
 
     def _give(self, tenant_id: str | None, events: list[Event]) -> None:
         streams = self._streams.get(tenant_id, ())
@@ -352,7 +363,8 @@ class Hub:
 
     async def _tick(self) -> None:
         """Once a second, for tenants that somebody listens to: which deliveries have ended."""
-        since = self._clock.now()
+        # After a failure it is gone on from where that was.
+        since = self._looked_at = self._looked_at or self._clock.now()
         while True:
             await asyncio.sleep(_TICK_S)
             now = self._clock.now()
@@ -361,7 +373,7 @@ class Hub:
                 await self._tell_deliveries(deliveries, since - _OVERLAP)
             if talk and self.talk_since is not None:
                 await self._tell_talk(talk, since - _OVERLAP, self.talk_since)
-            since = now
+            since = self._looked_at = now
 
     def _who_hears(self, kinds: frozenset[Kind]) -> set[str | None]:
         return {
@@ -373,8 +385,9 @@ class Hub:
     async def _tell_deliveries(self, whose: set[str | None], since: datetime) -> None:
         async with self._database.read(None) as session:
             rows = await repository.ended_since(session, _tenants(whose), since, _READ)
+        slugs_by_tenant = await self._slugs({row.tenant_id for row in rows if row.id not in self._seen})
         for tenant_id, ended in self._new(rows).items():
-            slugs: Mapping[str, str] = {} if self.slugs_of is None else await self.slugs_of(tenant_id)
+            slugs = slugs_by_tenant[tenant_id]
             by_plugin: dict[str | None, list[Any]] = {}
             for row in ended:
                 by_plugin.setdefault(slugs.get(row.installation_id), []).append(row)
