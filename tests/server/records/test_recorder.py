@@ -8,18 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
 from jackfield.db import Database
 from jackfield.http import PageRequest
-from jackfield.records import InvocationRecord, InvocationRow, LogRow, Recorder, Records, inventory, purge
+from jackfield.records import InvocationRecord, InvocationRow, Recorder, Records, inventory, purge
 from jackfield.records.journal import Segment, encode_frame, leftovers
 from tests.server.conftest import ManualClock, until
 
@@ -366,25 +366,6 @@ async def test_an_installation_can_be_purged_without_a_trace(recorder: Recorder,
         assert await inventory(session, "inst_1") == {"invocations": 0, "logs": 0}
         assert await inventory(session, "inst_0") == {"invocations": 2, "logs": 2}
     assert (await Records(database, recorder).stats("acme", "inst_1")).calls == 0
-
-
-async def test_old_rows_are_dropped_and_totals_stay(database: Database, folder: Path, clock: ManualClock) -> None:
-    recorder = Recorder(database, folder, clock, interval_s=0.01, keep_for=timedelta(days=1))
-    now = clock.now().timestamp()
-    for number in range(6):
-        recorder.record(made(number, started_at=now - number * 8 * 3600, log=[("info", "x", {})]))
-
-    async def are_dropped() -> bool:
-        async with database.read(None) as session:
-            lines = await session.scalar(select(func.count()).select_from(LogRow))
-        return (len(await stored(database)), lines) == (4, 4)
-
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(recorder.run())
-        await until(are_dropped)
-        running.cancel()
-    assert (await Records(database, recorder).stats("acme", "inst_1")).calls == 6
-    await recorder.close()
 
 
 def test_only_the_owner_may_read_the_journal(tmp_path: Path) -> None:

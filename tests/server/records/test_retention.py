@@ -166,7 +166,7 @@ async def test_a_clock_that_runs_ahead_drops_nothing(postgresql: Database, clock
 
 
 async def test_figures_of_an_installation_do_not_change_by_it(either_database: Database, tmp_path: Path) -> None:
-    recorder = Recorder(either_database, tmp_path / "journal", prunes=False)
+    recorder = Recorder(either_database, tmp_path / "journal")
     began = (datetime.now(UTC) - timedelta(days=40)).timestamp()
     for number, status in enumerate(("ok", "crashed", "ok")):
         recorder.record(
@@ -203,7 +203,11 @@ async def test_a_tenant_says_how_long_within_its_plan(either_database: Database)
 
     kinds = [Kind("logs", "Lines", 30, [nothing]), Kind("audit", "Who", 730, [nothing], is_evidence=True)]
     retention = Retention(either_database, kinds, limit_of=limit_of)
-    app = application(CALLERS, retention_router(retention))
+
+    async def require(_tenant_id: str) -> None:
+        pass
+
+    app = application(CALLERS, retention_router(retention, require))
     async with client(app, "own") as http:
         assert (await http.put("/api/retention/logs", json={"days": 7})).json()["days"] == 7
         assert (await http.put("/api/retention/audit", json={"days": 1_000})).json()["days"] == 1_000

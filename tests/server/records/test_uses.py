@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from jackfield.db import Database
-from jackfield.records import Recorder, Records, purge
+from jackfield.records import Recorder, Records, purge, record_kinds
 from jackfield.records.journal import Segment, encode_frame
 from tests.server.conftest import ManualClock
 from tests.server.records.test_recorder import made
@@ -90,13 +91,14 @@ async def test_ten_users_are_told_of_and_the_total_has_all(recorder: Recorder, r
 
 
 async def test_users_who_made_none_for_long_are_forgotten_and_the_total_stays(
-    recorder: Recorder, records: Records, clock: ManualClock
+    either_database: Database, recorder: Recorder, records: Records, clock: ManualClock
 ) -> None:
     recorder.record(made(1, started_at=NOON, caller_id="ada", permissions={"storage": 1}))
     clock.advance(91 * 24 * 3600)
     recorder.record(made(2, started_at=clock.now().timestamp(), caller_id="bob", permissions={"storage": 1}))
     await recorder.flush()
-    await recorder.prune()
+    (prune,) = next(kind.prunes for kind in record_kinds(30, 30, 90, 90) if kind.name == "uses")
+    assert await prune(either_database, clock.now() - timedelta(days=90)) == 1
     (storage,) = await records.uses("acme", "inst_1")
     assert (storage.uses, [user.user_id for user in storage.users]) == (2, ["bob"])
 

@@ -45,8 +45,11 @@ from jackfield.db import (
     Database,
     DiskFullError,
     Notices,
+    TextInvalidError,
     database_figures,
+    full_since,
     is_disk_full,
+    is_no_text,
     is_unavailable,
     migrate,
     unavailable,
@@ -208,7 +211,7 @@ class Platform:
         )
         self.figures = records.Figures(tenants=settings.metrics_tenants)
         self.recorder = records.Recorder(
-            self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe, prunes=False
+            self.database, settings.data_dir / "journal", self.clock, observe=self.figures.observe
         )
         self.audit_keys = records.AuditKeys()
         self.audit_keys.reload = self._load_audit_keys
@@ -390,7 +393,7 @@ class Platform:
         self._counted = jobs.Counted(self._delivering, self.clock)
         self.dispatcher = jobs.Dispatcher(
             self.database, extension_points.Subscribing(self.events, self.webhook_endpoints), self._counted,
-            self.clock, jobs.DispatchSettings(keep_for=None),
+            self.clock,
             tell_others=lambda: self.notices.hint(jobs.outbox.JOBS), owner=self.database.node_id,
         )  # fmt: skip
         self.retention = records.Retention(
@@ -664,9 +667,11 @@ class Platform:
     async def _has_zygote(self) -> bool:
         return self.supervisor.is_ready
 
-    async def _database_answers(self) -> bool:
+    async def _database_answers(self) -> bool | str:
         async with self.database.read(None) as session:
-            return await session.scalar(select(1)) == 1
+            answers = await session.scalar(select(1)) == 1
+        # No other node could do more: reading goes on here as well as there.
+        return "full" if answers and full_since(self.database) else answers
 
     async def _guarded(self, name: str, run: Any) -> None:
         """A worker that fails is started again: one bad row or a moment without a database must not stop all work."""
@@ -708,6 +713,8 @@ class Platform:
             docs_url=None,
             openapi_url="/api/openapi.json",
             redoc_url=None,
+            # Its spans would stand beside ours and name whole addresses, with the tokens of webhooks in them.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         )
         app.state.authenticator = self.tenants
         uploads = (registry_.UPLOAD_PATH, lifecycle.DEVELOPMENT_PATH)
@@ -753,6 +760,7 @@ class Platform:
         app.include_router(capabilities.keys_router(self.rotation, self.housekeeping.wake))
         app.include_router(lifecycle.deliveries_router(self.lifecycle, self.deliveries))
         app.include_router(lifecycle.delivery_log_router(self.lifecycle, self.deliveries))
+        app.include_router(lifecycle.every_delivery_router(lifecycle.EveryDelivery(self.database)))
         app.include_router(extension_points.schedules_router(self.lifecycle, self.schedules, self.deliveries))
         app.include_router(
             extension_points.webhooks_router(self.lifecycle, self.webhooks, self._webhook_addresses, self.deliveries)
@@ -764,7 +772,7 @@ class Platform:
         app.include_router(channels_.router(self.channels, self._offering, self.lifecycle))
         app.include_router(live.router(self.live))
         app.include_router(records.router(self.records))
-        app.include_router(records.retention_router(self.retention))
+        app.include_router(records.retention_router(self.retention, self.tenants.tenant))
         app.include_router(
             records.metrics_router(
                 self.metric_sources,
@@ -814,6 +822,8 @@ def _summary(report: doctor.Report | None) -> dict[str, Any] | None:
 def _unavailable(error: Exception) -> JackfieldError | None:
     if is_disk_full(error):
         return DiskFullError("there is no room for this on the node's disk", retry_after_s=30)
+    if is_no_text(error):
+        return TextInvalidError("there is a character in it that cannot be kept")
     return unavailable(error, "the database did not answer") if is_unavailable(error) else None
 
 

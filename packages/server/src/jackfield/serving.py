@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -27,6 +28,8 @@ __all__ = ["calm_collector", "serve"]
 _log = structlog.get_logger("jackfield")
 
 _THRESHOLDS = (20_000, 20, 100)
+_TICK_S = 1.0
+"""How often the header with the date is made anew."""
 _SAME_S = 0.5
 """Within which the same signal twice is one."""
 
@@ -52,6 +55,7 @@ class _Server(uvicorn.Server):
         self._is_asked = False
         self._last: tuple[int, float] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_told = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal. The first SIGTERM has the node say that it is about to stop; any other one stops it now. One more,
@@ -70,11 +74,23 @@ class _Server(uvicorn.Server):
         else:
             if self._drain is not None:
                 self._drain()  # answers that have no end would be waited for
-            super().handle_exit(sig, frame)
+            self._exit(sig, frame)
 
     def _stop_later(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            super().handle_exit(sig, frame)
+            self._exit(sig, frame)
+
+    def _exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._is_told.set)
+
+    async def main_loop(self) -> None:
+        """Until a signal. uvicorn's own loop looks ten times a second whether there was one."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._is_told.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -32,7 +32,11 @@ Code = Annotated[
 
 @app.command(
     "list",
-    epilog=examples("jackfield deliveries list echo --state dead", "jackfield deliveries list --event sale.created"),
+    epilog=examples(
+        "jackfield deliveries list echo --state dead",
+        "jackfield deliveries list --event sale.created",
+        "jackfield deliveries list --all-tenants --state dead",
+    ),
 )
 @remote
 def list_command(
@@ -49,13 +53,26 @@ def list_command(
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Made then or later.", show_default=False)
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Made then or before.", show_default=False)
+    ] = None,
+    all_tenants: Annotated[
+        bool, typer.Option("--all-tenants", help="Of all tenants, without what plugins said. For operators.")
+    ] = False,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="For operators: only this tenant's.", show_default=False)
+    ] = None,
     limit: Limit = 50,
 ) -> None:  # fmt: skip
     """Events on their way to plugins and what became of them, the latest first."""
+    times = {name: _moment(text) for name, text in (("since", since), ("until", until)) if text is not None}
+    if all_tenants or tenant is not None:
+        wanted = {"plugin": slug, "state": state, "event": event, "handler": handler, "code": code, "tenant": tenant}
+        _list_all(session, limit, **wanted, **times)
+        return
     found = session.client.pages(
-        "deliveries", limit=limit, plugin=slug, state=state, event=event, handler=handler, code=code,
-        since=None if since is None else _moment(since),
-    )  # fmt: skip
+        "deliveries", limit=limit, plugin=slug, state=state, event=event, handler=handler, code=code, **times
+    )
     session.terminal.answer(
         found,
         lambda: listing(
@@ -63,6 +80,22 @@ def list_command(
             [
                 (d["id"], d["event"], d["handler"], styled(d["state"]), f"{d['attempt']} of {d['max_attempts']}",
                  moment(d["created_at"]), _error(d))
+                for d in found
+            ],
+            empty="No deliveries.",
+        ),
+    )  # fmt: skip
+
+
+def _list_all(session: Session, limit: int, **wanted: str | None) -> None:
+    found = session.client.pages("operators", "deliveries", limit=limit, **wanted)
+    session.terminal.answer(
+        found,
+        lambda: listing(
+            ("tenant", "delivery", "plugin", "event", "handler", "state", "attempts", "made", "error"),
+            [
+                (d["tenant_id"], d["id"], _plugin(d), d["event"], d["handler"], styled(d["state"]),
+                 f"{d['attempt']} of {d['max_attempts']}", moment(d["created_at"]), d["error_code"] or "")
                 for d in found
             ],
             empty="No deliveries.",
@@ -136,6 +169,11 @@ def replay(
         session.terminal.answer(answer, lambda: done(f"{answer['matched']} would be delivered once more"))
     else:
         session.terminal.answer(answer, lambda: done(f"{replayed} are delivered once more"))
+
+
+def _plugin(delivery: Any) -> str:
+    slug, instance = delivery["slug"], delivery["instance"]
+    return "a webhook" if slug is None else slug if instance == "default" else f"{slug}@{instance}"
 
 
 def _error(delivery: Any) -> str:

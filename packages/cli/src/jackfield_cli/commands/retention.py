@@ -15,11 +15,16 @@ __all__ = ["app"]
 app = typer.Typer(help="For how long records are kept.", no_args_is_help=True)
 
 
-@app.command("show", epilog=examples("jackfield retention show", "jackfield retention show --json"))
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", help="For operators: this tenant's, instead of yours.", show_default=False)
+]
+
+
+@app.command("show", epilog=examples("jackfield retention show", "jackfield retention show --tenant acme"))
 @remote
-def show(session: Session) -> None:
+def show(session: Session, tenant: Tenant = None) -> None:
     """For how long each kind of record of your tenant is kept, and what you may wish for."""
-    found = session.client.get("retention")["kinds"]
+    found = session.client.get(*_whose(tenant))["kinds"]
     session.terminal.answer(
         found,
         lambda: listing(
@@ -39,11 +44,12 @@ def set_command(
         int | None, typer.Option("--days", min=1, max=36_500, help="Older ones go.", show_default=False)
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="As the platform does for all.")] = False,
+    tenant: Tenant = None,
 ) -> None:
     """Have your tenant's records of a kind kept for another time. What is older than that is dropped, for good."""
     if (days is None) is not default:
         raise UsageError("it is not clear for how long", code="retention-unclear", hint="Give --days N, or --default.")
-    kept = session.client.write("PUT", "retention", kind, body={"days": days})
+    kept = session.client.write("PUT", *_whose(tenant), kind, body={"days": days})
     session.terminal.answer(kept, lambda: done(f"{kept['kind']} are kept: {_days(kept['days'])}"))
 
 
@@ -64,6 +70,10 @@ def runs(session: Session) -> None:
             empty="Nothing is kept.",
         ),
     )  # fmt: skip
+
+
+def _whose(tenant: str | None) -> tuple[str, ...]:
+    return ("retention",) if tenant is None else ("tenants", tenant, "retention")
 
 
 def _days(days: int | None) -> str:

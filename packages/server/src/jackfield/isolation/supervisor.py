@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from jackfield.isolation.errors import IsolationError, ZygoteBusyError
-from jackfield.isolation.zygotes import Birth, Death, Zygote
+from jackfield.isolation.zygotes import Birth, Death, Vitals, Zygote
 from jackfield_sandbox.cgroup import Cgroup, CgroupParent, new_parent
 from jackfield_sandbox.launch import start_zygote
 from jackfield_sandbox.layers import Layer, layers_of
@@ -45,7 +45,8 @@ class ZygoteSettings:
         answer_s: When a request has waited so long while nothing else was answered either, and it sleeps: it hangs.
         work_s: As before, when it is at work: on a machine that is short of everything a fork takes long.
         drain_s: How long isolates of the old one may go on.
-        look_s: How often all this is looked at.
+        look_s: How often all this is looked at while isolates are asked of it or old ones go.
+        rest_s: How often otherwise: one that nobody asks for anything can only have been stopped from outside.
         standby_after_s: How long after a start a second one is made ready, to take over when the first one dies.
     """
 
@@ -57,6 +58,7 @@ class ZygoteSettings:
     work_s: float = 10.0
     drain_s: float = 60.0
     look_s: float = 0.25
+    rest_s: float = 2.0
     standby_after_s: float = 3.0
 
 
@@ -95,6 +97,8 @@ class Supervisor:
         self._restart: asyncio.Task[None] | None = None
         self._keepers: list[asyncio.Task[None]] = []
         self._is_stopping = False
+        self._is_asked = asyncio.Event()
+        self._may_lack_standby = asyncio.Event()
 
     async def start(self) -> None:
         """Start a zygote and wait until it is sealed and ready.
@@ -193,6 +197,7 @@ class Supervisor:
         if stray is not None:
             passed.append(stray)
         try:
+            self._is_asked.set()
             return zygote.spawn(uid, group, memory_bytes, descriptors, threads, passed, on_death)
         except OSError as error:
             self._recycle(uid, group, is_clean=True)
@@ -233,6 +238,7 @@ class Supervisor:
     def _take_standby(self) -> Zygote | None:
         """The one that stands by, if it is well."""
         zygote, self._standby = self._standby, None
+        self._may_lack_standby.set()
         if zygote is None or zygote.is_ended:
             return None
         vitals = zygote.vitals()
@@ -279,6 +285,7 @@ class Supervisor:
         self._draining.pop(zygote, None)
         if zygote is self._standby:
             self._standby = None
+            self._may_lack_standby.set()
         is_present = zygote is self._zygote
         if is_present:
             self._zygote = None
@@ -311,6 +318,7 @@ class Supervisor:
                     self._end(zygote)
                     return
                 self._zygote = zygote
+                self._may_lack_standby.set()
                 _log.info("a new zygote runs", restarts=self.restarts)
                 self._tell()
                 return
@@ -323,13 +331,13 @@ class Supervisor:
     async def _watch(self) -> None:
         """Replace the present zygote when it is not well, end old ones when they are done."""
         while True:
-            await asyncio.sleep(self._settings.look_s)
+            await self._rest()
             now = time.monotonic()
             for zygote, until in list(self._draining.items()):
                 if not zygote.births or now > until:
                     del self._draining[zygote]
                     self._end(zygote)
-                elif self._hangs(zygote):
+                elif self._hangs(zygote, zygote.vitals()):
                     # What it was asked for will never come. The living go on; who waits is told, and asks the new one.
                     zygote.give_up_unborn()
             if self._groups is not None:
@@ -345,28 +353,41 @@ class Supervisor:
                 _log.error("the zygote cannot be replaced", reason=str(error))
                 await asyncio.sleep(_AGAIN_S)
 
+    async def _rest(self) -> None:
+        """Until the next look: long while nothing is asked and nothing drains, so that an idle node sleeps."""
+        self._is_asked.clear()
+        if not self._draining and (self._zygote is None or not self._zygote.is_awaited):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._settings.rest_s - self._settings.look_s)):
+                    await self._is_asked.wait()
+        await asyncio.sleep(self._settings.look_s)
+
     async def _stand_by(self) -> None:
         """See to it that there is a second one."""
         await asyncio.sleep(self._settings.standby_after_s)
         while True:
+            self._may_lack_standby.clear()
             try:
                 if self._standby is None and self._zygote is not None:
                     self._standby = await self._start_one()
             except (OSError, RuntimeError, IsolationError) as error:
                 _log.error("no second zygote can be started", reason=str(error))
                 await asyncio.sleep(_AGAIN_S)
+                continue
+            await self._may_lack_standby.wait()
+            # Whoever takes the place of a dead one starts first.
             await asyncio.sleep(self._settings.look_s)
 
-    def _hangs(self, zygote: Zygote) -> bool:
-        vitals, silent_s = zygote.vitals(), zygote.silent_s()
+    def _hangs(self, zygote: Zygote, vitals: Vitals | None) -> bool:
+        silent_s = zygote.silent_s()
         state = "" if vitals is None else vitals.state
         return state in _STOPPED or silent_s > (self._settings.answer_s if state == "S" else self._settings.work_s)
 
     def _ailment(self, zygote: Zygote, now: float) -> str | None:
         settings = self._settings
-        if self._hangs(zygote):
-            return "it does not answer"
         vitals = zygote.vitals()
+        if self._hangs(zygote, vitals):
+            return "it does not answer"
         if vitals is not None:
             if vitals.rss_kb > settings.memory_mb * 1024:
                 return "memory"

@@ -183,6 +183,11 @@ class Zygote:
                 self._inner_pid = int(children[0]) if is_outer and children else 0 if is_outer else self.pid
         return self._inner_pid
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it was asked for something that has not come yet."""
+        return bool(self._unborn)
+
     async def ready(self, timeout_s: float) -> None:
         """Wait for its first word.
 

@@ -33,6 +33,8 @@ _log = structlog.get_logger("jackfield.quotas")
 
 _DEAD_AFTER_S = 10.0
 """When a node has not told for so long what it has at work, it has nothing at work."""
+_IDLE_TURNS = 4
+"""A node that has used nothing looks once in so many turns. New rules come as a notice and are not waited for."""
 _SWEEP_S = 60.0
 _SLICE = 200
 """Accounts that are gone through before others have a turn: all of this runs beside the calls."""
@@ -227,16 +229,19 @@ class Quotas:
 
     async def run(self) -> None:
         """Exchange with the database until cancelled. `close` ends it tidily."""
-        delay_s = self._interval_s
+        delay_s, idle = self._interval_s, 0
         while True:
             await asyncio.sleep(delay_s)
+            idle = 0 if self._has_news() else idle + 1
+            if idle % _IDLE_TURNS:
+                continue
             try:
                 await self.sync()
                 delay_s = self._interval_s
             except DATABASE_FAILURES as error:
                 # Limits hold on: by what this node knows and counts itself.
                 _log.error("quotas-not-shared", error=str(error))
-                delay_s = min(delay_s * 2, 10.0)
+                delay_s, idle = min(delay_s * 2, 10.0), -1
 
     async def close(self) -> None:
         """Tell the database what was used, and that nothing is at work here any more."""
@@ -275,6 +280,10 @@ class Quotas:
         if self._retire is not None:
             for installation_id in touched:
                 await self._retire(installation_id)
+
+    def _has_news(self) -> bool:
+        """Whether there is something to tell, or somebody at work whom it concerns what others have at work."""
+        return bool(self._dirty or self._unsent or self._unknown or self._touched or self._crowded or self._exceeded)
 
     async def _exchange(self) -> None:
         now, dirty = self._now(), self._dirty

@@ -11,7 +11,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import structlog
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import DATABASE_FAILURES, Database
-from jackfield.records import repository
 from jackfield.records.journal import Segment, encode_frame, leftovers
 from jackfield.records.record import InvocationRecord
 from jackfield.records.store import store
@@ -31,7 +29,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _MEMORY_LIMIT = 10_000
 """Records held in memory while the database is away; more are read back from the journal."""
-_PRUNE_EVERY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -50,10 +47,7 @@ class Recorder:
         folder: Where the journal is; `data_dir/journal`.
         interval_s: How long a record waits for others at most.
         batch_size: With how many it waits no longer.
-        keep_for: Older invocations and log lines are dropped; totals and the audit trail stay.
-        keep_hours_for: For how long it is known what each hour has cost.
         observe: Told of each record as well, at once; must not raise, nor wait.
-        prunes: Whether `run` drops what is old; not where `Retention` does.
     """
 
     def __init__(
@@ -64,20 +58,14 @@ class Recorder:
         *,
         interval_s: float = 0.5,
         batch_size: int = 500,
-        keep_for: timedelta = timedelta(days=30),
-        keep_hours_for: timedelta = timedelta(days=90),
         observe: Callable[[InvocationRecord], None] | None = None,
-        prunes: bool = True,
     ) -> None:
         self._database = database
         self._folder = folder
         self._clock = clock or SystemClock()
         self._interval_s = interval_s
         self._batch_size = batch_size
-        self._keep_for = keep_for
-        self._keep_hours_for = keep_hours_for
         self._observe = observe
-        self._prunes = prunes
         self._batch: list[InvocationRecord] = []
         self._segment: Segment | None = None
         self._is_journal_broken = False
@@ -122,7 +110,6 @@ class Recorder:
     async def run(self) -> None:
         """Store what earlier processes left, then what is recorded, until cancelled. `close` ends it tidily."""
         delay = self._interval_s
-        prune_at = self._clock.monotonic()
         is_replayed = False
         while True:
             with contextlib.suppress(TimeoutError):
@@ -134,9 +121,6 @@ class Recorder:
                     await self.replay()
                     is_replayed = True
                 await self.flush()
-                if self._prunes and self._clock.monotonic() >= prune_at:
-                    prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
-                    await self.prune()
                 delay = self._interval_s
             except DATABASE_FAILURES as error:
                 _log.error("records-not-stored", error=str(error), waiting=len(self._batch))
@@ -161,15 +145,6 @@ class Recorder:
         if found:
             _log.info("journal-replayed", records=found)
         return found
-
-    async def prune(self) -> None:
-        """Drop what is older than it is kept for; `run` does so every hour.
-
-        Raises:
-            DBAPIError, OSError: The database cannot be written.
-        """
-        now = self._clock.now()
-        await repository.prune(self._database, now - self._keep_for, now - self._keep_hours_for)
 
     async def flush(self) -> None:
         """Everything recorded before this call is in the tables after it.

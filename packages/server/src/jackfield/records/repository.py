@@ -9,9 +9,7 @@ from typing import Any
 from sqlalchemy import and_, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield.db import Database
 from jackfield.records.models import Counter, HandlerCost, HourCost, InvocationRow, LogRow, PermissionUse
-from jackfield.records.uses import prune_uses
 
 __all__ = [
     "counter",
@@ -22,11 +20,9 @@ __all__ = [
     "invocations_before",
     "logs_before",
     "plugin_costs",
-    "prune",
     "purge",
 ]
 
-_PRUNE_BATCH = 2_000
 _PLUGIN_SUMS = (
     "calls", "failures", "wall_us", "cpu_us", "host_calls", "queries", "egress_bytes", "payload_bytes", "result_bytes",
     "cold_starts", "secret_leaks",
@@ -135,34 +131,3 @@ async def purge(session: AsyncSession, installation_id: str) -> None:
     # In the order in which a batch is stored: the other way round, the two could wait for each other.
     for model in (InvocationRow, HandlerCost, HourCost, PermissionUse, LogRow, Counter):
         await session.execute(delete(model).where(model.installation_id == installation_id))
-
-
-async def prune(database: Database, before: datetime, hours_before: datetime) -> int:
-    """Drop old invocations and log lines, and what old hours have cost, in short transactions.
-
-    Returns:
-        How many rows went.
-    """
-    dropped = 0
-    for model, moment in ((InvocationRow, InvocationRow.started_at), (LogRow, LogRow.logged_at)):
-        while True:
-            old = select(model.id).where(moment < before).limit(_PRUNE_BATCH)
-            async with database.write(None) as session:
-                gone = (await session.scalars(delete(model).where(model.id.in_(old)).returning(model.id))).all()
-            dropped += len(gone)
-            if len(gone) < _PRUNE_BATCH:
-                break
-    dropped += await prune_uses(database, hours_before)
-    return dropped + await _prune_hours(database, hours_before)
-
-
-async def _prune_hours(database: Database, before: datetime) -> int:
-    key = tuple_(HourCost.installation_id, HourCost.at)
-    old = select(HourCost.installation_id, HourCost.at).where(HourCost.at < before).limit(_PRUNE_BATCH)
-    dropped = 0
-    while True:
-        async with database.write(None) as session:
-            gone = (await session.scalars(delete(HourCost).where(key.in_(old)).returning(HourCost.plugin))).all()
-        dropped += len(gone)
-        if len(gone) < _PRUNE_BATCH:
-            return dropped

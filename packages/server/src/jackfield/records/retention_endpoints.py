@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from jackfield.records.retention import Retention
 
 __all__ = ["retention_router"]
 
+TenantId = Annotated[str, Path(max_length=64)]
 Reader = Annotated[Caller, Depends(require("owner", "admin"))]
 
 
@@ -63,8 +65,12 @@ class RetentionStatesOut(BaseModel):
     kinds: list[RetentionStateOut]
 
 
-def retention_router(retention: Retention) -> APIRouter:
-    """Endpoints over retention."""
+def retention_router(retention: Retention, require_tenant: Callable[[str], Awaitable[object]]) -> APIRouter:
+    """Endpoints over retention.
+
+    Args:
+        require_tenant: Raises `MissingError` for one that is not there.
+    """
     routes = APIRouter(prefix="/api", tags=["records"])
 
     @routes.get("/retention", operation_id="getRetention", responses=problem_responses(403))
@@ -79,6 +85,26 @@ def retention_router(retention: Retention) -> APIRouter:
         """Keep a kind for another time than the platform does: shorter, or longer where the plan allows it. The audit
         trail is never kept for a shorter time."""
         return KeptOut.model_validate(await retention.set(caller.tenant, kind, body.days, caller.subject))
+
+    @routes.get(
+        "/tenants/{tenant_id}/retention", operation_id="getTenantRetention", responses=problem_responses(403, 404)
+    )
+    async def get_tenant_retention(_caller: OperatorCaller, tenant_id: TenantId) -> RetentionOut:  # pyright: ignore[reportUnusedFunction]
+        """For how long each kind of record of a tenant is kept. For operators."""
+        await require_tenant(tenant_id)
+        return RetentionOut(kinds=[KeptOut.model_validate(kept) for kept in await retention.of(tenant_id)])
+
+    @routes.put(
+        "/tenants/{tenant_id}/retention/{kind}",
+        operation_id="setTenantRetention",
+        responses=problem_responses(403, 404, 409),
+    )
+    async def set_tenant_retention(  # pyright: ignore[reportUnusedFunction]
+        caller: OperatorCaller, tenant_id: TenantId, kind: Annotated[str, Path(max_length=32)], body: RetentionIn
+    ) -> KeptOut:
+        """The same for a tenant, which finds it in its audit trail; what its plan allows holds for operators, too."""
+        await require_tenant(tenant_id)
+        return KeptOut.model_validate(await retention.set(tenant_id, kind, body.days, caller.subject))
 
     @routes.get("/operators/retention", operation_id="getRetentionStates", responses=problem_responses(403))
     async def get_states(_caller: OperatorCaller) -> RetentionStatesOut:  # pyright: ignore[reportUnusedFunction]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import case, delete, select, tuple_
+from sqlalchemy import case, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,10 +16,9 @@ from jackfield.db import Database
 from jackfield.records.models import PermissionUse
 from jackfield.records.record import InvocationRecord
 
-__all__ = ["Use", "UserUse", "add_uses", "prune_uses", "uses_of"]
+__all__ = ["Use", "UserUse", "add_uses", "uses_of"]
 
 _TOP = 10
-_BATCH = 2_000
 _ALL = ""
 
 
@@ -85,24 +84,6 @@ async def uses_of(session: AsyncSession, installation_id: str) -> list[Use]:
         users = tuple(UserUse(row.user_id, row.uses, row.last_used_at) for row in await session.scalars(query))
         found.append(Use(total.permission, total.uses, total.last_used_at, users))
     return found
-
-
-async def prune_uses(database: Database, before: datetime) -> int:
-    """Drop what is known of users that made no use of a grant since; the totals stay."""
-    key = tuple_(PermissionUse.installation_id, PermissionUse.permission, PermissionUse.user_id)
-    old = (
-        select(PermissionUse.installation_id, PermissionUse.permission, PermissionUse.user_id)
-        .where(PermissionUse.last_used_at < before, PermissionUse.user_id != _ALL)
-        .limit(_BATCH)
-    )
-    dropped = 0
-    while True:
-        async with database.write(None) as session:
-            statement = delete(PermissionUse).where(key.in_(old)).returning(PermissionUse.uses)
-            gone = (await session.scalars(statement)).all()
-        dropped += len(gone)
-        if len(gone) < _BATCH:
-            return dropped
 
 
 @cache
