@@ -17,6 +17,7 @@ import pytest
 from jackfield.db import database_figures, room
 from jackfield.db.doctor import examine
 from jackfield_cli.keys import create_key
+from tests.chaos.processes import SMALL_DISK
 from tests.chaos.test_bad_weather import FULL, SOURCE, House, running
 from tests.postgres import Postgres
 from tests.postgres import running as running_server
@@ -51,7 +52,7 @@ class SmallDisk:
 @contextlib.contextmanager
 def small_disk(folder: Path, mebibytes: int) -> Iterator[SmallDisk]:
     folder.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", SMALL_DISK, str(folder)]
     if os.geteuid() != 0 or subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("a small disk is mounted, which this machine does not allow")
     try:

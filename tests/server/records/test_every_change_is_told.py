@@ -35,6 +35,7 @@ TOLD = {
     "runPluginSchedule": "schedule.run", "setInstallationLimits": "limits.set",
     "setNotificationWebhook": "notification.webhook", "setPluginGrants": "plugin.grants",
     "setPluginLimits": "limits.set", "setPluginSecret": "plugin.configure", "setRetention": "retention.set",
+    "setTenantRetention": "retention.set",
     "setTenantPlan": "tenant.plan", "setTenantQuotas": "quotas.set", "unassignPlugin": "channel.unassign",
     "uninstallPlugin": "plugin.uninstall", "unyankRelease": "release.unyank", "updatePlugin": "plugin.update",
     "uploadDevelopmentRelease": "release.develop", "yankRelease": "release.yank",
