@@ -17,7 +17,6 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
-    or_,
     select,
     union_all,
     update,
@@ -37,6 +36,8 @@ __all__ = [
     "claiming",
     "events_of",
     "extending",
+    "first_place",
+    "is_at",
     "is_lane_active",
     "place",
     "short_payload",
@@ -147,10 +148,27 @@ def tenants_of(kind: Literal["new", "ready"]) -> Select[str]:
     return select(both.limit(bindparam("count", type_=Integer)).subquery().c.tenant)
 
 
-def is_lane_active(lane: Any, table: Any) -> ColumnElement[bool]:
-    """Whether an ordered delivery of an installation is on its way; `table` is an alias of the deliveries."""
-    return exists().where(
-        table.c.installation_id == lane,
-        table.c.ordered.is_(True),
-        or_(*(table.c.place == place(each) for each in ACTIVE)),
+def is_at(table: Any, value: str) -> ColumnElement[bool]:
+    """Whether a row stands there, as a range: together with `order_by(place, sequence)`, only the indexes of what is
+    open give that order. By an equality PostgreSQL may go through all that a tenant or an installation ever had."""
+    return (table.c.place >= place(value)) & (table.c.place <= place(value))
+
+
+def first_place(lane: Any, table: Any, condition: Any) -> Any:
+    """Where an ordered delivery of an installation stands, the least by name; null if there is none.
+
+    Args:
+        table: An alias of the deliveries.
+    """
+    return (
+        select(table.c.place)
+        .where(table.c.installation_id == lane, table.c.ordered.is_(True), condition)
+        .order_by(table.c.place)
+        .limit(1)
+        .scalar_subquery()
     )
+
+
+def is_lane_active(lane: Any, table: Any) -> ColumnElement[bool]:
+    """Whether an ordered delivery of an installation is on its way: all of `ACTIVE` come after `blocked` by name."""
+    return first_place(lane, table, table.c.place > place("blocked")).is_not(None)

@@ -24,7 +24,6 @@ from sqlalchemy import (
     case,
     cast,
     column,
-    exists,
     func,
     insert,
     literal,
@@ -49,6 +48,8 @@ from jackfield.jobs.holding import (
     claiming,
     events_of,
     extending,
+    first_place,
+    is_at,
     is_lane_active,
     place,
     short_payload,
@@ -116,7 +117,7 @@ def _rows(name: str, **columns: TypeEngine[Any]) -> Any:
 
 def _first_of(table: Table, key: Any, asked: Any, order: Any, condition: Any, limit: Any, *columns: Any) -> Any:
     """The first rows of each of those asked for."""
-    found = select(*columns).where(key == asked[0], condition).order_by(order).limit(limit).lateral("found")
+    found = select(*columns).where(key == asked[0], condition).order_by(*order).limit(limit).lateral("found")
     return select(*found.c).select_from(asked[1].join(found, true()))
 
 
@@ -126,7 +127,7 @@ def _looking() -> Any:
     columns = (o.position, o.id, o.tenant_id, o.name, short_payload(), o.source, o.created_at, o.cause)
     each = bindparam("each", type_=Integer)
     first = _first_of(
-        OUTBOX, o.tenant_id, (tenants.c.tenant, tenants), o.position, o.fanned_out_at.is_(None), each, *columns
+        OUTBOX, o.tenant_id, (tenants.c.tenant, tenants), (o.position,), o.fanned_out_at.is_(None), each, *columns
     )
     events = first.limit(bindparam("most", type_=Integer)).subquery("events")
     flags = select(HAS_READY.label("has_ready"), HAS_DUE.label("has_due")).subquery("flags")
@@ -158,9 +159,7 @@ def _marking() -> Any:
         .cte("marked")
     )  # fmt: skip
     asked, other = _rows("asked", lane=String()), DELIVERIES.alias("other")
-    is_busy = exists().where(
-        other.c.installation_id == asked.c.lane, other.c.ordered.is_(True), other.c.place.is_not(None)
-    )
+    is_busy = first_place(asked.c.lane, other, other.c.place.is_not(None)).is_not(None)
     return union_all(
         select(marked.c.position, null().label("lane")), select(null().label("position"), asked.c.lane).where(is_busy)
     )
@@ -242,17 +241,17 @@ READY_TENANTS = tenants_of("ready")
 def _ready() -> Any:
     asked = _rows("asked", tenant=String(), share=Integer())
     columns = (_D.sequence, _D.tenant_id, _D.installation_id, _D.ordered, _D.attempt)
-    condition = _D.place == place("ready")
-    return _first_of(DELIVERIES, _D.tenant_id, (asked.c.tenant, asked), _D.sequence, condition, asked.c.share, *columns)
+    order = (_D.place, _D.sequence)
+    condition = is_at(DELIVERIES, "ready")
+    return _first_of(DELIVERIES, _D.tenant_id, (asked.c.tenant, asked), order, condition, asked.c.share, *columns)
 
 
 def _blocked() -> Any:
     asked = _rows("asked", lane=String(), share=Integer())
     columns = (_D.sequence, _D.installation_id, _D.attempt)
-    condition = (_D.place == place("blocked")) & _D.ordered.is_(True)
-    return _first_of(
-        DELIVERIES, _D.installation_id, (asked.c.lane, asked), _D.sequence, condition, asked.c.share, *columns
-    )
+    order = (_D.place, _D.sequence)
+    condition = is_at(DELIVERIES, "blocked") & _D.ordered.is_(True)
+    return _first_of(DELIVERIES, _D.installation_id, (asked.c.lane, asked), order, condition, asked.c.share, *columns)
 
 
 _READY = _ready()
@@ -409,8 +408,8 @@ def _promotion() -> Any:
     head, other = DELIVERIES.alias("head"), DELIVERIES.alias("other")
     first = (
         select(head.c.sequence)
-        .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), head.c.place == place("blocked"))
-        .order_by(head.c.sequence)
+        .where(head.c.installation_id == asked.c.lane, head.c.ordered.is_(True), is_at(head, "blocked"))
+        .order_by(head.c.place, head.c.sequence)
         .limit(1)
         .lateral("first")
     )
