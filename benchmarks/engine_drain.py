@@ -192,7 +192,7 @@ QUESTIONS = (
     Question(
         name="drain_sqlite",
         figures=(Figure("drain_sqlite", "/s", p50),),
-        count=5000,
+        count=20_000,
         rounds=3,
         ours=_on_sqlite,
         peers=(Beside(Program("DBOS on SQLite", "dbos", (PEERS_PYTHON, "dbos_queue.py", "drain"), once=True), 500),),

@@ -42,7 +42,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _DEFER_S = 5.0
 """For how long a tenant whose subscribers cannot be told is left out."""
 _LONGEST_BACKOFF_S = 5.0
-_MOST_OF_ONE = 32
+_MOST_OF_ONE = 16
 """Of one tenant so many events are taken in a round at most: the round would take long, and others wait for it."""
 
 
