@@ -346,10 +346,8 @@ class Dispatcher:
         ))  # fmt: skip
         self._last_fanned_out = found.last_tenant
         if found.tenants:
-            # As many of each as there is room for, going by how many there were. Where there are some, no more than
-            # begin at once: what has to wait behind these is written once more.
-            most = FIRST_PACE if found.tenants > limit // _MOST_OF_ONE else _MOST_OF_ONE
-            self._each = max(1, min(most, limit // found.tenants))
+            # As many of each as there is room for, going by how many there were.
+            self._each = max(1, min(_MOST_OF_ONE, limit // found.tenants))
         return found
 
     async def _payload_of(self, event_id: str) -> str | None:

@@ -25,8 +25,6 @@ from sqlalchemy import (
 from jackfield.jobs.models import Delivery, OutboxEvent
 
 __all__ = [
-    "ACTIVE",
-    "CLAIMED_COLUMNS",
     "DELIVERIES",
     "HAS_DUE",
     "HAS_READY",
@@ -48,14 +46,12 @@ __all__ = [
 
 OUTBOX: Final[Table] = OutboxEvent.__table__  # type: ignore[assignment]  # declared as FromClause
 DELIVERIES: Final[Table] = Delivery.__table__  # type: ignore[assignment]  # declared as FromClause
-ACTIVE: Final = ("ready", "waiting", "running", "settled")
-"""Places of an ordered delivery that the next one of its installation waits for."""
 RELEASED: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": None}
 LONG_CHARS: Final = 4096
 """A longer payload is read when its delivery begins: many are held at a time."""
 
 _D = DELIVERIES.c
-CLAIMED_COLUMNS: Final = tuple(
+_CLAIMED_COLUMNS: Final = tuple(
     _D[name]
     for name in (
         "sequence", "id", "event_id", "event", "tenant_id", "installation_id", "handler", "ordered", "attempt",
@@ -101,7 +97,7 @@ def claiming(listed: ColumnElement[bool], from_place: str, **values: Any) -> Any
         update(DELIVERIES)
         .where(listed, stands(from_place))
         .values(place="running", lease_owner=bindparam("owner"), lease_until=bindparam("until"), **values)
-        .returning(*CLAIMED_COLUMNS)
+        .returning(*_CLAIMED_COLUMNS)
     )
 
 
@@ -170,5 +166,6 @@ def first_place(lane: Any, table: Any, condition: Any) -> Any:
 
 
 def is_lane_active(lane: Any, table: Any) -> ColumnElement[bool]:
-    """Whether an ordered delivery of an installation is on its way: all of `ACTIVE` come after `blocked` by name."""
+    """Whether an ordered delivery of an installation is ready, waiting, running or settled, so that the next one waits:
+    these all come after `blocked` by name."""
     return first_place(lane, table, table.c.place > place("blocked")).is_not(None)

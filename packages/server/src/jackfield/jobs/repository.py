@@ -403,7 +403,9 @@ def claim(
     found: Any = session.execute(own.EVENTS_BY_ID, {"events": own.array(wanted)}) if rows else ()
     events = {row.id: row for row in found}
     claimed = [_claimed(row, events.get(row.event_id)) for row in rows]
-    claimed.sort(key=lambda item: item.sequence)
+    # Whose turn comes first begins first: who was left out of the last round does not wait behind all others of this.
+    turns = {tenant_id: turn for turn, tenant_id in enumerate(shares)}
+    claimed.sort(key=lambda item: (turns[item.tenant_id], item.sequence))
     return claimed
 
 

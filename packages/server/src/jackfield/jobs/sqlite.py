@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, String, bindparam, column, exists, func, or_, select, text, update
+from sqlalchemy import Integer, String, bindparam, column, func, select, text, update
 from sqlalchemy.orm import Session
 
 from jackfield.jobs.deals import Candidate, NewEvent
 from jackfield.jobs.holding import (
-    ACTIVE,
     DELIVERIES,
     HAS_DUE,
     HAS_READY,
@@ -24,6 +23,8 @@ from jackfield.jobs.holding import (
     claiming,
     events_of,
     extending,
+    first_place,
+    is_lane_active,
     place,
     short_payload,
     tenants_of,
@@ -114,9 +115,7 @@ _MARK = (
 def _busy() -> Any:
     asked = func.json_each(bindparam("lane_list", type_=String())).table_valued(column("value"), name="asked")
     other = DELIVERIES.alias("other")
-    is_busy = exists().where(
-        other.c.installation_id == asked.c.value, other.c.ordered.is_(True), other.c.place.is_not(None)
-    )
+    is_busy = first_place(asked.c.value, other, other.c.place.is_not(None)).is_not(None)
     return select(asked.c.value).where(is_busy)
 
 
@@ -248,12 +247,7 @@ def _promotion() -> Any:
     first = select(func.min(head.c.sequence)).where(
         head.c.installation_id == asked.c.value, head.c.ordered.is_(True), head.c.place == place("blocked")
     )
-    is_active = exists().where(
-        other.c.installation_id == asked.c.value,
-        other.c.ordered.is_(True),
-        or_(*(other.c.place == place(each) for each in ACTIVE)),
-    )
-    return select(first.scalar_subquery()).select_from(asked).where(~is_active)
+    return select(first.scalar_subquery()).select_from(asked).where(~is_lane_active(asked.c.value, other))
 
 
 _PROMOTE = update(DELIVERIES).where(_D.sequence.in_(_promotion())).values(place="ready")
