@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
@@ -31,7 +31,7 @@ from jackfield.jobs.lanes import FIRST_PACE, FRESH_S, Lanes, runs_by_tenant
 from jackfield.jobs.outcomes import RetryPolicy
 from jackfield.jobs.repository import Claimed, Ended, Found
 from jackfield.jobs.transactions import Round, Transactions
-from jackfield.jobs.turns import shares
+from jackfield.jobs.turns import of_few, shares
 
 __all__ = ["DispatchSettings", "Dispatcher"]
 
@@ -44,6 +44,9 @@ _DEFER_S = 5.0
 _LONGEST_BACKOFF_S = 5.0
 _MOST_OF_ONE = 16
 """Of one tenant so many events are taken in a round at most: the round would take long, and others wait for it."""
+_MOST_IN_COMPANY = 8
+"""The same for `_COMPANY_S` seconds after another tenant had few events, who may well have another one soon."""
+_COMPANY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,10 @@ class Dispatcher:
         )  # fmt: skip
         self._each = FIRST_PACE
         self._deferred: dict[str, float] = {}
+        self._were_few = False
+        """The last round was for tenants with few events."""
+        self._few_at = -_COMPANY_S
+        """When the latest such round was."""
         self._last_fanned_out = ""
         self._last_served = ""
         self._are_left = False
@@ -237,9 +244,12 @@ class Dispatcher:
         events = [] if found is None else found.events
         subscriptions, events = await self._subscriptions(events)
         rows = candidates(events, subscriptions)
-        ended = list(lanes.ended)
         # As it is now: an installation that ends its work later is still at work as far as the database knows.
         asked = {row.subscription.installation_id for row in rows}
+        ended, waiting = list(lanes.ended), lanes.waiting
+        if self._were_few:
+            # Only what stands before these: others' can be written down in the next round, which follows at once.
+            ended, waiting = [item for item in ended if item.claimed.installation_id in asked], []
         at_work = {lane for lane in asked if lanes.is_held(lane)}
         soon_free = {lane for lane in at_work if lanes.is_fresh(lane)}
         free = lanes.free
@@ -248,7 +258,6 @@ class Dispatcher:
             # Those whose subscribers could not be told stood in the way of others.
             return _Done(events=len(found.events)) if found is not None and found.events else None
         until = now + timedelta(seconds=settings.lease_s)
-        waiting = lanes.waiting
 
         def work(session: Session) -> _Done:
             repository.lock(session)
@@ -283,7 +292,7 @@ class Dispatcher:
         lanes, claimed = self._lanes, done.claimed
         self._last_served = done.last_served or self._last_served
         self._are_left = done.are_left
-        del lanes.ended[: len(done.ended)]
+        lanes.written(done.ended)
         lanes.go_on(done.waiting, done.allowed)
         if claimed:
             if not lanes.held:
@@ -344,11 +353,18 @@ class Dispatcher:
         found = cast(Found, await round_.look(
             lambda session: repository.look(session, now, self._last_fanned_out, each, limit, self._deferred)
         ))  # fmt: skip
-        self._last_fanned_out = found.last_tenant
+        # Every second round at most: who has few events does not wait for the work that others' many are.
+        few = [] if self._were_few else of_few(found.events, each)
+        self._were_few = bool(few)
+        if few:
+            self._few_at = moment
+        else:
+            self._last_fanned_out = found.last_tenant
         if found.tenants:
             # As many of each as there is room for, going by how many there were.
-            self._each = max(1, min(_MOST_OF_ONE, limit // found.tenants))
-        return found
+            most = _MOST_OF_ONE if moment - self._few_at >= _COMPANY_S else _MOST_IN_COMPANY
+            self._each = max(1, min(most, limit // found.tenants))
+        return replace(found, events=few) if few else found
 
     async def _payload_of(self, event_id: str) -> str | None:
         try:

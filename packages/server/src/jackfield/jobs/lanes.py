@@ -162,6 +162,14 @@ class Lanes:
             if not future.done():
                 future.set_result(sequence in allowed)
 
+    def written(self, ended: Collection[Ended]) -> None:
+        """These ends are on disk."""
+        if len(ended) == len(self.ended):
+            self.ended.clear()
+        elif ended:
+            told = {id(item) for item in ended}
+            self.ended = [item for item in self.ended if id(item) not in told]
+
     def unsaid(self) -> list[int]:
         """Those that have run for a while, though their rows do not say so. Told once."""
         if not self._unsaid:

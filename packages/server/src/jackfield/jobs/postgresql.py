@@ -152,7 +152,9 @@ def _marking() -> Any:
     marked = (
         update(OUTBOX)
         .where(
-            OUTBOX.c.position == any_(_array_once("positions", BigInteger())), OUTBOX.c.fanned_out_at.is_(None)
+            OUTBOX.c.position == any_(_array_once("positions", BigInteger())),
+            # Is null, but not to be looked for: through the index of what is new all of that would be read.
+            func.num_nulls(OUTBOX.c.fanned_out_at) == 1,
         )
         .values(fanned_out_at=bindparam("moment"))
         .returning(OUTBOX.c.position)

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-__all__ = ["shares"]
+from jackfield.jobs.deals import NewEvent
+
+__all__ = ["of_few", "shares"]
+
+
+def of_few(events: Sequence[NewEvent], each: int) -> list[NewEvent]:
+    """Events of tenants with few, where others have more than their share; none where all are alike.
+
+    Args:
+        each: So many of each tenant's were looked for.
+    """
+    counts = Counter(event.tenant_id for event in events)
+    few = {tenant for tenant, count in counts.items() if count < each}
+    return [event for event in events if event.tenant_id in few] if len(few) < len(counts) else []
 
 
 def shares(tenants: Sequence[str], free: int, running: Mapping[str, int], limit: int) -> dict[str, int]:
