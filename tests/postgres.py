@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import subprocess
@@ -22,16 +23,22 @@ _ROOMY_BYTES = 4 * 1024**3
 
 
 class Postgres:
-    """A server that runs, reached by a socket in its folder."""
+    """A server that runs, reached by a socket.
 
-    def __init__(self, folder: Path, server: Any) -> None:
+    Attributes:
+        folder: Of its data.
+        socket: The folder of its socket, which is the same unless it is said.
+    """
+
+    def __init__(self, folder: Path, server: Any, socket: Path | None = None) -> None:
         self.folder = folder
+        self.socket = socket or folder
         self._server = server
         self._templates: dict[str, str] = {}
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """SQLAlchemy's URL of one of its databases."""
-        return f"postgresql+asyncpg://{user}@/{database}?host={quote(str(self.folder))}"
+        return f"postgresql+asyncpg://{user}@/{database}?host={quote(str(self.socket))}"
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
         """Run statements outside of any transaction, as the superuser. Not from within an event loop: see `run`."""
@@ -41,7 +48,7 @@ class Postgres:
         """Run statements outside of any transaction, as the superuser."""
         connection = cast(
             "Any",
-            await asyncpg.connect(host=str(self.folder), user="postgres", database=database),
+            await asyncpg.connect(host=str(self.socket), user="postgres", database=database),
         )
         try:
             for statement in statements:
@@ -77,7 +84,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it again on the same data."""
-        self._control("-l", str(self.folder / "log"), "-o", f'-k {self.folder} -h ""', "start")
+        self._control("-l", str(self.folder / "log"), "-o", f'-k {self.socket} -h ""', "start")
 
     def restart(self) -> None:
         """Stop and start it."""
@@ -97,8 +104,29 @@ class Postgres:
     def tool(self, name: str, *arguments: str) -> None:
         """Run one of the programs that come with the server, as `pg_dump`, against it."""
         program = Path(self._server.bin_path, name)
-        command = [str(program), "-h", str(self.folder), "-U", "postgres", *arguments]
+        command = [str(program), "-h", str(self.socket), "-U", "postgres", *arguments]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+    def shell(self, script: str, output: Path) -> None:
+        """Run commands as an operator types them, as who owns its folder: its programs are found, and find it.
+
+        Args:
+            output: Where what they print goes, and what a server prints that they start.
+        """
+        environment = {
+            **os.environ, "PATH": f"{self._server.bin_path}:{os.environ['PATH']}", "PGHOST": str(self.socket),
+            "PGUSER": "postgres",
+        }  # fmt: skip
+        with output.open("ab") as file:
+            done = subprocess.run(
+                ["sh", "-e", "-c", script], check=False, timeout=60, env=environment, cwd=output.parent,
+                user=self._server.system_user, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            )  # fmt: skip
+        assert done.returncode == 0, output.read_text()[-5_000:]
+
+    def beside(self, folder: Path, socket: Path) -> Postgres:
+        """Another server of the same programs, which somebody starts."""
+        return Postgres(folder, self._server, socket)
 
     async def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
@@ -124,6 +152,8 @@ def running(folder: Path) -> Iterator[Postgres]:
         )
         yield postgres
     finally:
+        if (Path(folder) / "postmaster.pid").exists():
+            Postgres(Path(folder), server).stop()  # the package would look for the process that it has started itself
         server.cleanup()
 
 

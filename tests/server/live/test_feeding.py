@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from jackfield.channels import talk_since
 from jackfield.channels.models import ChannelRow, MessageRow
@@ -84,6 +84,34 @@ async def test_deliveries_that_end_are_told_once_to_those_who_may_see_them(
             hub.leave(stream)
 
 
+async def test_a_tenant_of_which_thousands_end_hides_no_other(either_database: Database, clock: ManualClock) -> None:
+    quiet = ["globex", *(f"shop-{number}" for number in range(150))]
+    await many_ended(either_database, clock.now(), dict.fromkeys(quiet, 3) | {"initech": 70, "acme": 3_000})
+    hub = Hub(either_database, clock)
+    async with fed(hub):
+        # Each listens for some, and the operator for all.
+        own = {
+            tenant_id: (await hub.open(tenant_id, Caller("owner", tenant_id, "olga"), kinds("delivery", "stats")))[0]
+            for tenant_id in ("acme", "initech", "globex")
+        }
+        every, _ = await hub.open(None, OPERATOR, kinds("delivery", "stats"))
+        # That is more than may be queued for a reader, and none that reads is too slow for it.
+        told = [(await heard(every))[1] for _ in range(2 * (len(quiet) + 2))]
+        ended_of = {each["tenant"]: each["ended"] for each in told if "ended" in each}
+        assert ended_of == dict.fromkeys(quiet, 3) | {"initech": 50, "acme": 1_000}
+        for tenant_id, count in (("globex", 3), ("initech", 50), ("acme", 1_000)):
+            (kind, which), (_, figures) = await heard(own[tenant_id]), await heard(own[tenant_id])
+            assert (kind, which["count"], figures["ended"]) == ("delivery", count, count)
+            assert figures["by_state"] == {"done": count}
+        # Without the operator the query is about those who listen; nothing is told twice.
+        hub.leave(every)
+        await ended(either_database, clock, "globex", "ins_9", "dead")
+        assert (await heard(own["globex"]))[1]["count"] == 1
+        assert (await heard(own["globex"]))[1]["by_state"] == {"dead": 1}
+        for stream in own.values():
+            hub.leave(stream)
+
+
 async def test_schedules_and_channels_are_told_of(either_database: Database, clock: ManualClock) -> None:
     async def slugs(_tenant_id: str) -> dict[str, str]:
         return {"ins_1": "loyalty"}
@@ -127,6 +155,9 @@ async def test_schedules_and_channels_are_told_of(either_database: Database, clo
                 )  # fmt: skip
             await set_state(session, "chn_1", 1, "broken", "void", now)
             await set_state(session, "chn_1", 1, "broken", "void", now)
+        async with either_database.read(None) as session:
+            # One is the latest of all; the others are the tenant's share.
+            assert len(await talk_since(session, None, now, 1)) == 3
         for stream in (admin, operator):
             told = [(await heard(stream))[1] for _ in range(2)]
             by_change = {data["change"]: data for data in told}
@@ -246,6 +277,23 @@ async def test_what_could_not_be_told_for_want_of_its_plugin_s_name_is_told_afte
     async with fed(hub):
         assert (await heard(delivery))[1]["count"] == 1
     hub.leave(delivery)
+
+
+async def many_ended(database: Database, now: datetime, counts: dict[str, int]) -> None:
+    """So many deliveries of each tenant have ended, those of the first ones before those of the next."""
+    rows = [
+        {
+            "id": f"dlv_{tenant_id}_{number}", "event_id": f"evt_{tenant_id}_{number}", "event": "sale.created",
+            "tenant_id": tenant_id, "installation_id": f"ins_{tenant_id}", "handler": "sold", "ordered": True,
+            "state": "done", "attempt": 1, "failures": 0, "interruptions": 0, "max_attempts": 5, "duration_ms": 2.0,
+            "created_at": now, "finished_at": now - timedelta(seconds=2) + timedelta(microseconds=place),
+        }
+        for place, (tenant_id, number) in enumerate(
+            (tenant_id, number) for tenant_id, count in counts.items() for number in range(count)
+        )
+    ]  # fmt: skip
+    async with database.write(None) as session:
+        await session.execute(insert(Delivery), rows)
 
 
 async def ended(database: Database, clock: ManualClock, tenant_id: str, installation_id: str, *states: str) -> None:

@@ -433,7 +433,7 @@ class Platform:
     def _kinds(self) -> list[records.Kind]:
         """What is dropped when it is old, of all folders."""
         kept, rows = self.settings.retention, records.Rows
-        is_done = ~exists().where(Delivery.event_id == OutboxEvent.id)
+        is_done = jobs.goes_nowhere()
         is_sent = ~exists().where(
             NotificationDelivery.notification_id == NotificationRow.id, NotificationDelivery.finished_at.is_(None)
         )

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jackfield.channels.models import AssignmentRow, ChannelRow, MessageRow
 from jackfield.db import Database
-from jackfield.live import happened
+from jackfield.live import happened, latest_of_each
 
 __all__ = [
     "add_once",
@@ -107,11 +107,10 @@ def tell(
 async def talk_since(
     session: AsyncSession, tenants: Collection[str] | None, since: datetime, limit: int
 ) -> Sequence[Any]:
-    """Messages of some tenants, or of all, since then, the latest first: tenant, id, channel, direction."""
-    query = (
-        select(MessageRow.tenant_id, MessageRow.id, MessageRow.channel_id, MessageRow.direction)
-        .where(MessageRow.created_at >= since, *(() if tenants is None else (MessageRow.tenant_id.in_(tenants),)))
-        .order_by(MessageRow.created_at.desc())
-        .limit(limit)
-    )
-    return (await session.execute(query)).all()
+    """Messages of some tenants, or of all, since then, the latest first: tenant, id, channel, direction. Of each tenant
+    there are some, also where `limit` is reached."""
+    whose = () if tenants is None else (MessageRow.tenant_id.in_(tenants),)
+    query = select(
+        MessageRow.tenant_id, MessageRow.id, MessageRow.channel_id, MessageRow.direction, MessageRow.created_at
+    ).where(MessageRow.created_at >= since, *whose)
+    return await latest_of_each(session, query, tenants, MessageRow.created_at, limit)

@@ -25,6 +25,7 @@ from jackfield.jobs.hastening import LEFT_ALONE, hasten, hasten_in
 from jackfield.jobs.interfaces import Deliver, DeliveryResult, DeliverySnapshot, Subscribers, Subscription
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.outcomes import RetryPolicy
+from jackfield.jobs.parts import goes_nowhere, latest
 from jackfield.jobs.schedules import Declared as DeclaredSchedule
 from jackfield.jobs.schedules import Schedules, rest_schedules, sync_schedules
 from jackfield.jobs.schemas import DeliveryOut, OperatorDeliveryOut
@@ -61,9 +62,11 @@ __all__ = [
     "deliver_to",
     "delivery_figures",
     "examine",
+    "goes_nowhere",
     "hasten",
     "hasten_in",
     "inventory",
+    "latest",
     "outbox",
     "purge",
     "release_held",

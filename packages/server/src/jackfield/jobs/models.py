@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jackfield.db import Base, TenantOwned
@@ -13,6 +13,15 @@ __all__ = ["Delivery", "OutboxEvent", "ScheduleRow"]
 
 # SQLite numbers rows by itself only when the column's type is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _ended(name: str, *columns: str) -> Index:
+    return Index(
+        f"ix_jf_deliveries_{name}",
+        *columns,
+        sqlite_where=text("place IS NULL"),
+        postgresql_where=text("place IS NULL"),
+    )
 
 
 class OutboxEvent(TenantOwned, Base):
@@ -58,7 +67,7 @@ class OutboxEvent(TenantOwned, Base):
 
 
 class Delivery(TenantOwned, Base):
-    """One event on its way to one handler of one installation.
+    """One event on its way to one handler of one installation: once, since an event is marked in the same transaction.
 
     Attributes:
         sequence: Order of delivery.
@@ -76,7 +85,6 @@ class Delivery(TenantOwned, Base):
 
     __tablename__ = "jf_deliveries"
     __table_args__ = (
-        UniqueConstraint("event_id", "installation_id", "handler"),
         # A comparison with `place` implies that it is not null, so these small indexes serve all of the dispatcher's
         # queries, however long the history grows.
         Index(
@@ -102,9 +110,12 @@ class Delivery(TenantOwned, Base):
             sqlite_where=text("next_attempt_at IS NOT NULL"),
             postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),
-        Index("ix_jf_deliveries_installation", "installation_id", "sequence"),
-        Index("ix_jf_deliveries_tenant", "tenant_id", "sequence"),
-        # What is done is most of all, and is found by the two above; what is looked for has an index of its own.
+        # Of what has ended, so that most rows are written into these once; see `parts`.
+        _ended("installation", "installation_id", "sequence"),
+        _ended("tenant", "tenant_id", "sequence"),
+        # SQLite would go through all that is open for each event that it looks for there.
+        Index("ix_jf_deliveries_event", "event_id", postgresql_where=text("place IS NULL")),
+        # What is done is most of all, and is found by those above; what is looked for has an index of its own.
         Index(
             "ix_jf_deliveries_dead",
             "installation_id",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import Select, and_, case, delete, func, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from jackfield.clock import Clock, SystemClock
 from jackfield.db import Database
@@ -14,6 +16,7 @@ from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError
 from jackfield.jobs.models import Delivery, OutboxEvent
+from jackfield.jobs.parts import OPEN_OR_NOT, goes_nowhere, latest
 from jackfield.jobs.schedules import purge_schedules, schedule_inventory
 from jackfield.jobs.selecting import ENDED, STATES, DeliveryFilter
 
@@ -59,23 +62,26 @@ class Deliveries:
 
     async def find(self, tenant_id: str, wanted: DeliveryFilter, page: PageRequest) -> Slice[Delivery]:
         """Deliveries of a tenant, the latest first."""
-        query = select(Delivery).where(*wanted.conditions()).order_by(Delivery.sequence.desc()).limit(page.limit + 1)
+        query = select(Delivery).where(Delivery.tenant_id == tenant_id, *wanted.conditions())
         if page.cursor:
             query = query.where(Delivery.sequence < decode_cursor(page.cursor, int)[0])
+        found = latest(
+            query, page.limit + 1, state=wanted.state, of_installations=wanted.installation_ids is not None
+        ).subquery()
+        mapped = aliased(Delivery, found)
         async with self._database.read(tenant_id) as session:
-            rows = (await session.scalars(query)).all()
+            rows = (await session.scalars(select(mapped).order_by(mapped.sequence.desc()))).all()
         return cut(rows, page.limit, lambda row: (row.sequence,))
 
     async def counts(self, tenant_id: str, installation_id: str) -> dict[str, int]:
         """How many deliveries to an installation are in each state."""
-        query = (
-            select(Delivery.state, func.count())
-            .where(Delivery.installation_id == installation_id)
-            .group_by(Delivery.state)
-        )
+        found = Counter[str]()
         async with self._database.read(tenant_id) as session:
-            found = {row[0]: row[1] for row in await session.execute(query)}
-        return {state: found.get(state, 0) for state in STATES}
+            for part in OPEN_OR_NOT:
+                query = select(Delivery.state, func.count()).where(Delivery.installation_id == installation_id, part)
+                for state, count in await session.execute(query.group_by(Delivery.state)):
+                    found[state] += count
+        return {state: found[state] for state in STATES}
 
     async def get(self, tenant_id: str, delivery_id: str) -> Delivery:
         """One delivery.
@@ -179,7 +185,12 @@ class Deliveries:
             is_failed = or_(is_failed, and_(Delivery.state == "skipped", Delivery.error_code == skipped))
         mine = (
             select(Delivery.sequence)
-            .where(Delivery.installation_id == installation_id, is_failed, Delivery.finished_at >= since)
+            .where(
+                Delivery.installation_id == installation_id,
+                Delivery.place.is_(None),
+                is_failed,
+                Delivery.finished_at >= since,
+            )
             .order_by(Delivery.sequence)
             .limit(limit)
         )
@@ -223,24 +234,23 @@ async def release_held(session: AsyncSession, installation_id: str) -> None:
 
 async def inventory(session: AsyncSession, installation_id: str) -> dict[str, int]:
     """How many deliveries and schedules there are of an installation."""
-    query = select(func.count()).select_from(Delivery).where(Delivery.installation_id == installation_id)
-    return {
-        "deliveries": await session.scalar(query) or 0,
-        "schedules": await schedule_inventory(session, installation_id),
-    }
+    deliveries = 0
+    for part in OPEN_OR_NOT:
+        query = select(func.count()).select_from(Delivery).where(Delivery.installation_id == installation_id, part)
+        deliveries += await session.scalar(query) or 0
+    return {"deliveries": deliveries, "schedules": await schedule_inventory(session, installation_id)}
 
 
 async def purge(session: AsyncSession, installation_id: str) -> None:
     """Delete all deliveries of an installation, the events that went to no other, and its schedules."""
     await purge_schedules(session, installation_id)
-    mine = select(Delivery.event_id).where(Delivery.installation_id == installation_id)
-    others = exists().where(Delivery.event_id == OutboxEvent.id, Delivery.installation_id != installation_id)
-    await session.execute(
-        delete(OutboxEvent).where(OutboxEvent.id.in_(mine), ~others).execution_options(synchronize_session=False)
-    )
-    await session.execute(
-        delete(Delivery).where(Delivery.installation_id == installation_id).execution_options(synchronize_session=False)
-    )
+    is_mine = Delivery.installation_id == installation_id
+    mine = union_all(*(select(Delivery.event_id).where(is_mine, part) for part in OPEN_OR_NOT)).subquery()
+    events = delete(OutboxEvent).where(OutboxEvent.id.in_(select(mine.c.event_id)), goes_nowhere(~is_mine))
+    await session.execute(events.execution_options(synchronize_session=False))
+    for part in OPEN_OR_NOT:
+        gone = delete(Delivery).where(is_mine, part)
+        await session.execute(gone.execution_options(synchronize_session=False))
 
 
 async def _one(session: AsyncSession, delivery_id: str) -> Delivery:

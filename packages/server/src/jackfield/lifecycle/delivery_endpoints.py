@@ -18,7 +18,12 @@ from jackfield.lifecycle.service import Lifecycle
 __all__ = ["delivery_log_router", "every_delivery_router"]
 
 _MOST = 10_000
-_Text = Annotated[str | None, Query(max_length=128)]
+_State = Annotated[str | None, Query(max_length=16, description="Only those in this state")]
+_Event = Annotated[str | None, Query(max_length=128)]
+_Handler = Annotated[str | None, Query(max_length=255)]
+_Code = Annotated[str | None, Query(max_length=128, description="Of the error")]
+_Since = Annotated[AwareDatetime | None, Query(description="Made then or later")]
+_Until = Annotated[AwareDatetime | None, Query(description="Made then or before")]
 _Slug = Annotated[str, Field(max_length=129, description="A plugin, as `slug` or `slug@instance`")]
 
 
@@ -67,12 +72,12 @@ def delivery_log_router(lifecycle: Lifecycle, deliveries: Deliveries) -> APIRout
         caller: MemberCaller,
         page: PageParams,
         plugin: Annotated[str | None, Query(max_length=129, description="To this plugin")] = None,
-        state: Annotated[str | None, Query(max_length=16, description="Only those in this state")] = None,
-        event: _Text = None,
-        handler: Annotated[str | None, Query(max_length=255)] = None,
-        code: Annotated[str | None, Query(max_length=128, description="Of the error")] = None,
-        since: Annotated[AwareDatetime | None, Query(description="Made then or later")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Made then or before")] = None,
+        state: _State = None,
+        event: _Event = None,
+        handler: _Handler = None,
+        code: _Code = None,
+        since: _Since = None,
+        until: _Until = None,
     ) -> Page[DeliveryOut]:
         """Events, firings and webhooks on their way, and what became of them, the latest first."""
         wanted = DeliveryFilter((), await receivers(caller.tenant, plugin), state, event, handler, code, since, until)
@@ -125,12 +130,12 @@ def every_delivery_router(every: EveryDelivery) -> APIRouter:
         plugin: Annotated[
             str | None, Query(max_length=129, description="To this plugin: `slug`, or `slug@instance`")
         ] = None,
-        state: Annotated[str | None, Query(max_length=16, description="Only those in this state")] = None,
-        event: _Text = None,
-        handler: Annotated[str | None, Query(max_length=255)] = None,
-        code: Annotated[str | None, Query(max_length=128, description="Of the error")] = None,
-        since: Annotated[AwareDatetime | None, Query(description="Made then or later")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Made then or before")] = None,
+        state: _State = None,
+        event: _Event = None,
+        handler: _Handler = None,
+        code: _Code = None,
+        since: _Since = None,
+        until: _Until = None,
     ) -> Page[OperatorDeliveryOut]:
         """Deliveries of all tenants, the latest first, without what was sent and what plugins said. For operators.
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Select, select
 
 from jackfield.db import Database
 from jackfield.db.scopes import BY_KEY
 from jackfield.http import PageRequest, Slice, cut, decode_cursor, encode_cursor
-from jackfield.jobs import Delivery, DeliveryFilter
+from jackfield.jobs import Delivery, DeliveryFilter, latest
 from jackfield.lifecycle.models import InstallationRow
 
 __all__ = ["DeliveryOfAny", "EveryDelivery"]
 
-S = TypeVar("S", bound="Select[*tuple[Any, ...]]")
+Query: TypeAlias = "Select[*tuple[Any, ...]]"
+S = TypeVar("S", bound=Query)
 
 LOOKED_AT: Final = 10_000
 """Rows that one page looks at, at most: what is rare among millions is found by and by, and never by one long query."""
@@ -78,17 +79,21 @@ class EveryDelivery:
         is_few = wanted.state in _INDEXED
         # Added to, it is not the table's key any more, and small indexes are what is left to find these by.
         at = cast(ColumnElement[int], Delivery.sequence + 0 if is_few else Delivery.sequence)
-        narrowed = _in_order(select(*_COLUMNS), at, before, tenant_id)
-        rows = narrowed.where(*wanted.conditions(), *_of_plugin(plugin)).limit(page.limit + 1)
+        # A tenant's are in the order of their numbers part by part.
+        of_tenant = tenant_id is not None and not is_few
+        narrowed = select(*_COLUMNS).where(*wanted.conditions(), *_of_plugin(plugin))
         async with self._database.read(None) as session:
             # Without it the planner of PostgreSQL may read and sort the whole table.
             session.info[BY_KEY] = not is_few
             last = None
             if not is_few:
-                bound = _in_order(select(Delivery.sequence, Delivery.created_at), at, before, tenant_id)
-                last = (await session.execute(bound.offset(LOOKED_AT - 1).limit(1))).first()
+                bound = _before(select(Delivery.sequence, Delivery.created_at), at, before, tenant_id)
+                bound = _in_order(bound, at, 1, of_tenant, offset=LOOKED_AT - 1)
+                last = (await session.execute(bound)).first()
             if last is not None:
-                rows = rows.where(Delivery.sequence >= last.sequence)
+                narrowed = narrowed.where(Delivery.sequence >= last.sequence)
+            rows = _before(narrowed, at, before, tenant_id)
+            rows = _in_order(rows, at, page.limit + 1, of_tenant, state=wanted.state)
             found = cut([DeliveryOfAny(*row) for row in await session.execute(rows)], page.limit, _place)
         if found.next_cursor or last is None or (wanted.since is not None and last.created_at < wanted.since - _SKEW):
             return found
@@ -99,11 +104,18 @@ def _place(row: DeliveryOfAny) -> tuple[int]:
     return (row.sequence,)
 
 
-def _in_order(query: S, at: ColumnElement[int], before: int | None, tenant_id: str | None) -> S:
-    query = query.order_by(at.desc())
+def _before(query: S, at: ColumnElement[int], before: int | None, tenant_id: str | None) -> S:
     if before is not None:
         query = query.where(at < before)
     return query if tenant_id is None else query.where(Delivery.tenant_id == tenant_id)
+
+
+def _in_order(
+    query: Query, at: ColumnElement[int], limit: int, of_tenant: bool, *, state: str | None = None, offset: int = 0
+) -> Query:
+    if of_tenant:
+        return latest(query, limit, state=state, offset=offset)
+    return query.order_by(at.desc()).limit(limit).offset(offset or None)
 
 
 # Asked row by row, by the key of the other table. A join is planned by guesses, and was seen to take 20 seconds.

@@ -11,6 +11,7 @@ from jackfield.live.endpoints import router
 from jackfield.live.errors import StreamLimitError, StreamPositionError
 from jackfield.live.hub import Hub, Stream
 from jackfield.live.kinds import KINDS, Kind
+from jackfield.live.shares import latest_of_each
 from jackfield.live.writing import LIVE, Mark, happened, mark_on_commit, schedule_told
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "StreamLimitError",
     "StreamPositionError",
     "happened",
+    "latest_of_each",
     "mark_on_commit",
     "router",
     "schedule_told",

@@ -47,6 +47,8 @@ _SHOWN: Final = 50
 """Deliveries that one event names; of more it says how many."""
 _READ: Final = 1_000
 _SEEN: Final = 10_000
+_SEEN_LOOKS: Final = 10
+"""For so many looks at least it is known what was told: more than what overlaps reaches back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ class Hub:
         self._count = 0
         self._is_closed = False
         self._looked_at: datetime | None = None
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._looks = 0
 
     @property
     def listening(self) -> int:
@@ -374,6 +377,7 @@ class Hub:
             if talk and self.talk_since is not None:
                 await self._tell_talk(talk, since - _OVERLAP, self.talk_since)
             since = self._looked_at = now
+            self._looks += 1
 
     def _who_hears(self, kinds: frozenset[Kind]) -> set[str | None]:
         return {
@@ -395,6 +399,7 @@ class Hub:
                 for heard_as, more in _both(tenant_id):
                     told = [_deliveries(plugin, of_plugin, more), _stats(plugin, of_plugin, more)]
                     self._give(heard_as, told)
+                await asyncio.sleep(0)  # who hears of many tenants reads meanwhile, and is not too slow
 
     async def _tell_talk(self, whose: set[str | None], since: datetime, talk_since: TalkSince) -> None:
         async with self._database.read(None) as session:
@@ -408,15 +413,16 @@ class Hub:
                         "out": counts[channel_id, "out"], **more,
                     }  # fmt: skip
                     self._give(heard_as, [event_of("channel", told)])
+                await asyncio.sleep(0)  # as above
 
     def _new(self, rows: Sequence[Any]) -> dict[str, list[Any]]:
         """By tenant, the oldest first, what was not told yet."""
         new: dict[str, list[Any]] = {}
         for row in reversed(rows):
             if row.id not in self._seen:
-                self._seen[row.id] = None
+                self._seen[row.id] = self._looks
                 new.setdefault(row.tenant_id, []).append(row)
-        while len(self._seen) > _SEEN:
+        while len(self._seen) > _SEEN and next(iter(self._seen.values())) < self._looks - _SEEN_LOOKS:
             self._seen.popitem(last=False)
         return new
 

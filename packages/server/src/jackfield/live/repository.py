@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jackfield.db import Database
 from jackfield.jobs.models import Delivery
 from jackfield.live.models import LiveRow
+from jackfield.live.shares import latest_of_each
 from jackfield.live.writing import EVERYBODY
 
 __all__ = ["after", "ended_since", "is_complete", "is_there", "newest", "prune", "settle"]
@@ -57,17 +58,13 @@ async def ended_since(
     session: AsyncSession, tenants: Collection[str] | None, since: datetime, limit: int
 ) -> Sequence[Any]:
     """Deliveries of some tenants, or of all, that ended since then, the latest first: tenant, id, installation, event,
-    state, …"""
-    query = (
-        select(
-            Delivery.tenant_id, Delivery.id, Delivery.installation_id, Delivery.event, Delivery.state,
-            Delivery.error_code, Delivery.duration_ms, Delivery.finished_at,
-        )
-        .where(Delivery.finished_at >= since, *(() if tenants is None else (Delivery.tenant_id.in_(tenants),)))
-        .order_by(Delivery.finished_at.desc())
-        .limit(limit)
-    )  # fmt: skip
-    return (await session.execute(query)).all()
+    state, … Of each tenant there are some, also where `limit` is reached."""
+    whose = () if tenants is None else (Delivery.tenant_id.in_(tenants),)
+    query = select(
+        Delivery.tenant_id, Delivery.id, Delivery.installation_id, Delivery.event, Delivery.state,
+        Delivery.error_code, Delivery.duration_ms, Delivery.finished_at,
+    ).where(Delivery.finished_at >= since, *whose)  # fmt: skip
+    return await latest_of_each(session, query, tenants, Delivery.finished_at, limit)
 
 
 async def prune(database: Database, before: datetime, most: int = _MOST) -> int:
