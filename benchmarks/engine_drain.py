@@ -23,6 +23,7 @@ from time import perf_counter
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
+from benchmarks.collector import as_served
 from benchmarks.harness import Beside, Effort, Figure, Ours, Question, p50, p99
 from benchmarks.peers import PEERS_PYTHON, Program
 from jackfield import ids
@@ -104,7 +105,8 @@ async def _opened(url: str) -> AsyncIterator[Database]:
             await connection.run_sync(SALES.metadata.create_all)
             await connection.commit()
         await migrate.admit(database, [SALES])
-        yield database
+        with as_served():
+            yield database
     finally:
         await database.close()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import logging
 import os
 import sys
@@ -23,13 +22,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, insert, inspect, select
 
+from benchmarks.collector import as_served
 from jackfield import Entity, Event, FilterHook, Platform, Settings, Slot, Surface, Tenant, telemetry
 from jackfield.db import Base
 from jackfield.extension_points import FunctionResult
 from jackfield.health.models import HealthCheckRow
 from jackfield.ids import new_id
 from jackfield.lifecycle.models import InstallationRow
-from jackfield.serving import calm_collector
 from jackfield.settings import BreakerSettings, CrashSettings, HealthSettings
 from jackfield.tenants import Tenant as TenantRow
 from jackfield_cli.keys import SigningKey
@@ -236,13 +235,8 @@ async def started(*plugins: Path, isolates: int = 512, **more: Any) -> AsyncIter
         async with Platform(settings, SURFACE) as platform:
             host = Host(platform, folder)
             await host.publish(*plugins)
-            thresholds = gc.get_threshold()
-            calm_collector()
-            try:
+            with as_served():
                 yield host
-            finally:
-                gc.unfreeze()
-                gc.set_threshold(*thresholds)
 
 
 def isolation() -> Any:

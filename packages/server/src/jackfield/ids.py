@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-__all__ = ["new_id", "next_id"]
+__all__ = ["new_id", "new_ids", "next_id"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -14,6 +14,12 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 def new_id(prefix: str) -> str:
     """A new identifier such as `inst_01jd…`: 48 bits of milliseconds, 80 random bits."""
     return _written(prefix, _number())
+
+
+def new_ids(prefix: str, count: int) -> list[str]:
+    """So many of them, which takes less time."""
+    moment, drawn = time.time_ns() // 1_000_000 << 80, os.urandom(10 * count)
+    return [_written(prefix, moment | int.from_bytes(drawn[first : first + 10])) for first in range(0, 10 * count, 10)]
 
 
 def next_id(prefix: str) -> str:

@@ -49,14 +49,14 @@ def candidates(
     events: Sequence[NewEvent], subscriptions: Mapping[tuple[str, str], Sequence[Subscription]]
 ) -> list[Candidate]:
     """One for each event and handler, in the order of the events."""
-    found: list[Candidate] = []
+    found: list[tuple[NewEvent, Subscription]] = []
     for event in events:
         wanted = subscriptions.get((event.tenant_id, event.name), ())
         if len(wanted) > 1:
             # Once per handler, whatever the subscribers say: a row that is refused would hold up all.
             wanted = {(each.installation_id, each.handler): each for each in wanted}.values()
-        found += [Candidate(ids.new_id("dlv"), event, subscription) for subscription in wanted]
-    return found
+        found += [(event, subscription) for subscription in wanted]
+    return [Candidate(id, *each) for id, each in zip(ids.new_ids("dlv", len(found)), found, strict=True)]
 
 
 def deal(

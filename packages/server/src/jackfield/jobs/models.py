@@ -113,6 +113,7 @@ class Delivery(TenantOwned, Base):
         # Of what has ended, so that most rows are written into these once; see `parts`.
         _ended("installation", "installation_id", "sequence"),
         _ended("tenant", "tenant_id", "sequence"),
+        _ended("id", "id"),
         # SQLite would go through all that is open for each event that it looks for there.
         Index("ix_jf_deliveries_event", "event_id", postgresql_where=text("place IS NULL")),
         # What is done is most of all, and is found by those above; what is looked for has an index of its own.
@@ -133,7 +134,7 @@ class Delivery(TenantOwned, Base):
     )
 
     sequence: Mapped[int] = mapped_column(_Serial, primary_key=True)
-    id: Mapped[str] = mapped_column(String(64), unique=True)
+    id: Mapped[str] = mapped_column(String(64))
     event_id: Mapped[str] = mapped_column(String(64))
     event: Mapped[str] = mapped_column(String(128))
     tenant_id: Mapped[str] = mapped_column(String(64))

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, select, union_all
 
 from jackfield.jobs.holding import place
 from jackfield.jobs.models import Delivery, OutboxEvent
 from jackfield.jobs.selecting import ENDED
 
-__all__ = ["OPEN_OR_NOT", "goes_nowhere", "latest"]
+__all__ = ["goes_nowhere", "latest", "whole"]
 
-OPEN_OR_NOT: Final = (Delivery.place.is_(None), Delivery.place.is_not(None))
-"""The two parts of all: no index serves both."""
 _PLACES: Final = ("ready", "waiting", "running", "settled", "blocked")
+
+
+def whole(query: Select[*tuple[Any, ...]]) -> Subquery:
+    """All that a query finds, of what has ended and of what is open, at one moment."""
+    return union_all(query.where(Delivery.place.is_(None)), query.where(Delivery.place.is_not(None))).subquery()
 
 
 def latest(

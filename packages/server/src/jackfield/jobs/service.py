@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, case, delete, func, or_, select, union_all, update
+from sqlalchemy import Select, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -16,7 +15,7 @@ from jackfield.http import PageRequest, Slice, cut, decode_cursor
 from jackfield.jobs import outbox, repository
 from jackfield.jobs.errors import DeliveryMissingError, DeliveryOpenError
 from jackfield.jobs.models import Delivery, OutboxEvent
-from jackfield.jobs.parts import OPEN_OR_NOT, goes_nowhere, latest
+from jackfield.jobs.parts import goes_nowhere, latest, whole
 from jackfield.jobs.schedules import purge_schedules, schedule_inventory
 from jackfield.jobs.selecting import ENDED, STATES, DeliveryFilter
 
@@ -75,13 +74,11 @@ class Deliveries:
 
     async def counts(self, tenant_id: str, installation_id: str) -> dict[str, int]:
         """How many deliveries to an installation are in each state."""
-        found = Counter[str]()
+        states = whole(select(Delivery.state).where(Delivery.installation_id == installation_id))
+        query = select(states.c.state, func.count()).group_by(states.c.state)
         async with self._database.read(tenant_id) as session:
-            for part in OPEN_OR_NOT:
-                query = select(Delivery.state, func.count()).where(Delivery.installation_id == installation_id, part)
-                for state, count in await session.execute(query.group_by(Delivery.state)):
-                    found[state] += count
-        return {state: found[state] for state in STATES}
+            found = {row[0]: row[1] for row in await session.execute(query)}
+        return {state: found.get(state, 0) for state in STATES}
 
     async def get(self, tenant_id: str, delivery_id: str) -> Delivery:
         """One delivery.
@@ -90,7 +87,7 @@ class Deliveries:
             DeliveryMissingError: The tenant has none of this id.
         """
         async with self._database.read(tenant_id) as session:
-            return await _one(session, delivery_id)
+            return await _one(session, tenant_id, delivery_id)
 
     async def replay(self, tenant_id: str, delivery_id: str) -> Delivery:
         """Deliver once more, with the same id and a full number of attempts. It takes its old place in the order.
@@ -101,7 +98,7 @@ class Deliveries:
         """
         async with self._database.write(tenant_id) as session:
             await session.run_sync(repository.lock)
-            delivery = await _one(session, delivery_id)
+            delivery = await _one(session, tenant_id, delivery_id)
             if delivery.place is not None:
                 raise DeliveryOpenError(f"The delivery {delivery_id} is {delivery.state}.", state=delivery.state)
             delivery.state = "pending"
@@ -234,27 +231,28 @@ async def release_held(session: AsyncSession, installation_id: str) -> None:
 
 async def inventory(session: AsyncSession, installation_id: str) -> dict[str, int]:
     """How many deliveries and schedules there are of an installation."""
-    deliveries = 0
-    for part in OPEN_OR_NOT:
-        query = select(func.count()).select_from(Delivery).where(Delivery.installation_id == installation_id, part)
-        deliveries += await session.scalar(query) or 0
-    return {"deliveries": deliveries, "schedules": await schedule_inventory(session, installation_id)}
+    mine = whole(select(Delivery.sequence).where(Delivery.installation_id == installation_id))
+    return {
+        "deliveries": await session.scalar(select(func.count()).select_from(mine)) or 0,
+        "schedules": await schedule_inventory(session, installation_id),
+    }
 
 
 async def purge(session: AsyncSession, installation_id: str) -> None:
     """Delete all deliveries of an installation, the events that went to no other, and its schedules."""
     await purge_schedules(session, installation_id)
     is_mine = Delivery.installation_id == installation_id
-    mine = union_all(*(select(Delivery.event_id).where(is_mine, part) for part in OPEN_OR_NOT)).subquery()
+    mine = whole(select(Delivery.sequence, Delivery.event_id).where(is_mine))
     events = delete(OutboxEvent).where(OutboxEvent.id.in_(select(mine.c.event_id)), goes_nowhere(~is_mine))
     await session.execute(events.execution_options(synchronize_session=False))
-    for part in OPEN_OR_NOT:
-        gone = delete(Delivery).where(is_mine, part)
-        await session.execute(gone.execution_options(synchronize_session=False))
+    deliveries = delete(Delivery).where(Delivery.sequence.in_(select(mine.c.sequence)))
+    await session.execute(deliveries.execution_options(synchronize_session=False))
 
 
-async def _one(session: AsyncSession, delivery_id: str) -> Delivery:
-    delivery = await session.scalar(select(Delivery).where(Delivery.id == delivery_id))
+async def _one(session: AsyncSession, tenant_id: str, delivery_id: str) -> Delivery:
+    # What is open is looked through: it is the tenant's alone.
+    found = whole(select(Delivery).where(Delivery.tenant_id == tenant_id, Delivery.id == delivery_id))
+    delivery = await session.scalar(select(aliased(Delivery, found)))
     if delivery is None:
         raise DeliveryMissingError("There is no such delivery.")
     return delivery

@@ -45,13 +45,17 @@ def upgrade() -> None:
         op.create_index(f"ix_jf_deliveries_{name}", _TABLE, columns, sqlite_where=ended, postgresql_where=ended)
     with _changing() as batch:
         batch.drop_constraint(op.f(_ONCE), type_="unique")
+        batch.drop_constraint(op.f("uq_jf_deliveries_id"), type_="unique")
+    op.create_index("ix_jf_deliveries_id", _TABLE, ["id"], sqlite_where=ended, postgresql_where=ended)
     op.create_index("ix_jf_deliveries_event", _TABLE, ["event_id"], postgresql_where=ended)
 
 
 def downgrade() -> None:
     """Take back."""
     op.drop_index("ix_jf_deliveries_event", table_name=_TABLE)
+    op.drop_index("ix_jf_deliveries_id", table_name=_TABLE)
     with _changing() as batch:
+        batch.create_unique_constraint(op.f("uq_jf_deliveries_id"), ["id"])
         batch.create_unique_constraint(op.f(_ONCE), ["event_id", "installation_id", "handler"])
     for name, columns in _KEYS.items():
         op.drop_index(f"ix_jf_deliveries_{name}", table_name=_TABLE)
