@@ -301,7 +301,8 @@ class Dispatcher:
         is_more = bool(claimed) and not done.were_all
         if self._tell_others is not None and (is_more or done.events >= self._settings.batch_size):
             self._tell_others()
-        return bool(done.events or claimed)
+        # What a round for few left out is next, though nothing of theirs could be written yet.
+        return bool(done.events or claimed) or self._were_few
 
     def _worth_writing(
         self, rows: list[Candidate], events: Sequence[NewEvent], at_work: Collection[str], soon_free: Collection[str]
