@@ -8,17 +8,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from jackfield.db import Database, is_unavailable
+from jackfield.db.scopes import ScopedConnection
+from jackfield.records.models import InvocationRow
+from jackfield.records.recorder import Recorder
 from jackfield.settings import DatabaseSettings
 from jackfield_cli.keys import create_key
 from tests.postgres import Postgres, running
 from tests.server.conftest import client, until
 from tests.server.db.nodes import TENANT, Nodes, node, package
+from tests.server.records.test_recorder import made
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,6 +123,47 @@ async def test_no_place_in_the_pool_is_said_soon(server: Postgres, house: Nodes)
             async with database.read(None) as session:
                 await session.execute(text("SELECT 1"))
     assert is_unavailable(caught.value)
+    await database.close()
+
+
+async def test_records_wait_for_a_place_in_the_pool(server: Postgres, house: Nodes, tmp_path: Path) -> None:
+    settings = DatabaseSettings(pool_size=1, pool_overflow=0, pool_timeout_s=0.05)
+    database = Database(house.one.database.url, settings)
+    recorder = Recorder(database, tmp_path / "journal")
+    try:
+        recorder.record(made(7))
+        async with database.read(None) as held:
+            await held.execute(text("SELECT 1"))
+            with pytest.raises(Exception, match="QueuePool"):
+                await recorder.flush()
+        await recorder.flush()
+        async with database.read(None) as session:
+            assert await session.scalar(select(InvocationRow.id).where(InvocationRow.id == made(7).id)) is not None
+    finally:
+        await recorder.close()
+        await database.close()
+
+
+async def test_a_connection_that_is_in_the_midst_of_something_is_not_used_again(
+    server: Postgres, house: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is whose statement was being cancelled when the server went away."""
+    database = Database(house.one.database.url, DatabaseSettings(pool_size=1, pool_overflow=0))
+    pid = text("SELECT pg_backend_pid()")
+
+    async def stuck(*_arguments: object, **_options: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    async with database.read(None) as session:
+        before = await session.scalar(pid)
+    with monkeypatch.context() as patch:
+        patch.setattr(ScopedConnection, "prepare", stuck)
+        with pytest.raises(Exception, match="another operation") as caught:
+            async with database.read(None) as session:
+                await session.execute(text("SELECT 'stuck'"))
+    assert is_unavailable(caught.value)
+    async with database.read(None) as session:
+        assert await session.scalar(pid) != before
     await database.close()
 
 

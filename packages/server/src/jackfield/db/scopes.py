@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]  # it has none
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, ExceptionContext, event, inspect, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 
@@ -98,6 +98,13 @@ def keep_scopes(engine: Engine) -> None:
         if driver.is_closed():
             # The server went away meanwhile. To find out costs nothing; the pool then makes another connection.
             raise DisconnectionError
+
+    @event.listens_for(engine, "handle_error")
+    def _failed(context: ExceptionContext) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator
+        # It is in the midst of something that nobody waits for any more, as when the server went away while a
+        # statement was being cancelled. It serves nobody again, and what was asked is not to blame.
+        if isinstance(context.original_exception.__cause__, asyncpg.InternalClientError):
+            context.is_disconnect = True
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]  # registered by the decorator

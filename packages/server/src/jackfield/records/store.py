@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jackfield.db import Database
+from jackfield.db import Database, is_unavailable
 from jackfield.records.costs import add_costs
 from jackfield.records.models import Counter, InvocationRow, LogRow
 from jackfield.records.record import InvocationRecord
@@ -42,7 +42,7 @@ async def store(database: Database, records: Sequence[InvocationRecord]) -> None
     hold up the records of all.
 
     Raises:
-        OperationalError, InterfaceError, OSError: The database cannot be written now.
+        SQLAlchemyError, OSError: The database cannot be written now.
     """
     for start in range(0, len(records), _CHUNK):
         await _store(database, records[start : start + _CHUNK])
@@ -52,9 +52,9 @@ async def _store(database: Database, records: Sequence[InvocationRecord]) -> Non
     try:
         async with database.write(None) as session:
             await _insert(session, database, records)
-    except (OperationalError, InterfaceError):
-        raise
     except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, OperationalError | InterfaceError) or is_unavailable(error):
+            raise
         if len(records) == 1:
             _log.error("record-refused", invocation_id=records[0].id, exc_info=error)
             return
