@@ -153,7 +153,8 @@ def running(folder: Path) -> Iterator[Postgres]:
         yield postgres
     finally:
         if (Path(folder) / "postmaster.pid").exists():
-            Postgres(Path(folder), server).stop()  # the package would look for the process that it has started itself
+            Postgres(Path(folder), server).stop()
+        server.cleanup_mode = None  # it is stopped; the package would look for the process that it has started itself
         server.cleanup()
 
 
