@@ -53,7 +53,7 @@ def candidates(
     for event in events:
         wanted = subscriptions.get((event.tenant_id, event.name), ())
         if len(wanted) > 1:
-            # Once per handler, whatever the subscribers say: a row that is refused would hold up all.
+            # Once per handler, whatever the subscribers say: no index refuses a second row.
             wanted = {(each.installation_id, each.handler): each for each in wanted}.values()
         found += [(event, subscription) for subscription in wanted]
     return [Candidate(id, *each) for id, each in zip(ids.new_ids("dlv", len(found)), found, strict=True)]
